@@ -1,0 +1,14 @@
+// Plain calls.
+
+#include "nqueens/workload.hpp"
+
+int main(int argc, char** argv) {
+  bench::Program program(argc, argv, nqueens::kWorkload, "serial");
+  const int n = static_cast<int>(program.n());
+  double tasks = 0;
+  const int expected = nqueens::solve({}, 0, n, tasks);
+  return program.run(static_cast<std::uint64_t>(expected), tasks, [&] {
+    double ignored = 0;
+    return static_cast<std::uint64_t>(nqueens::solve({}, 0, n, ignored));
+  });
+}

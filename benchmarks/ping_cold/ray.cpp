@@ -1,0 +1,12 @@
+// get(remote<work>(i)).
+
+#include <ray/ray.hpp>
+
+#include "ping/workload.hpp"
+
+int main(int argc, char** argv) {
+  bench::Program program(argc, argv, ping::kColdWorkload, "ray");
+  ray::init({.num_cpus = bench::kWorkers});
+  return program.run_latency(ping::expected(program.n()), ping::kPause,
+                             [&](int i) { return ray::get(ray::remote<ping::work>(i)); });
+}

@@ -1,0 +1,33 @@
+# What people who work on the library want on top of it. Nothing here reaches a consumer.
+include_guard()
+
+# Someone who types plain `cmake` means the fast build.
+get_property(is_multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+if(PROJECT_IS_TOP_LEVEL AND NOT is_multi_config AND NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)
+endif()
+
+# Set by the presets: "address,undefined" or "thread".
+set(RAY_SANITIZE "" CACHE STRING "Sanitizers for everything built here")
+if(RAY_SANITIZE)
+  add_compile_options(-fsanitize=${RAY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${RAY_SANITIZE})
+  if(RAY_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-Wno-tsan)  # GCC warns of every fence, also of those TSan need not see.
+  endif()
+endif()
+
+# ccache keeps results with a precompiled header only when told that this is safe.
+find_program(RAY_CCACHE ccache)
+if(RAY_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${RAY_CCACHE})
+endif()
+
+# Warnings for our own targets; the presets make them errors.
+function(ray_dev_target target)
+  target_compile_options(${target} PRIVATE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+endfunction()

@@ -1,0 +1,238 @@
+// ObjectRef<T>: a counted name of an immutable object that will exist.
+#pragma once
+
+#include <coroutine>
+#include <functional>
+#include <future>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <ray/detail/checks.hpp>
+#include <ray/ids.hpp>
+#include <ray/runtime/engine.hpp>
+
+namespace ray {
+
+namespace detail {
+
+/// The library's own way in and out of an ObjectRef.
+struct RefAccess {
+  template <class T>
+  static Object* object(const ObjectRef<T>& ref) noexcept {
+    return ref.object_;
+  }
+  /// Takes over one reference.
+  template <class T>
+  static ObjectRef<T> adopt(Object* object) noexcept {
+    ObjectRef<T> ref;
+    ref.object_ = object;
+    return ref;
+  }
+  template <class T>
+  static Object* give_up(ObjectRef<T>& ref) noexcept {
+    return std::exchange(ref.object_, nullptr);
+  }
+};
+
+[[noreturn]] void throw_empty_ref(const char* call);
+[[noreturn]] void throw_failure(Object* object);
+/// Throws what the object failed with; returns if it has a value.
+inline void require_value(Object* object) {
+  if (object->seal_state() != kValue) [[unlikely]] throw_failure(object);
+}
+/// The object of a ref that must not be empty.
+template <class T>
+Object* object_of(const ObjectRef<T>& ref, const char* call) {
+  Object* object = RefAccess::object(ref);
+  if (object == nullptr) [[unlikely]] throw_empty_ref(call);
+  return object;
+}
+
+template <class T>
+const T& value_of(Object* object) noexcept {
+  return *static_cast<const T*>(object->value());
+}
+
+/// Out of the object by move when `ref` was the last to name it, else a copy. The ref is empty
+/// after. Requires: sealed with a value.
+template <class T>
+T take_value(ObjectRef<T>& ref);
+
+/// Calls `then` once the object is sealed: on the thread that seals it, or at once.
+void when_sealed(Object* object, std::function<void()> then);
+
+struct PromiseBase;
+
+/// Suspends a coroutine until an object is sealed. In a ray::Task or Generator the task is run
+/// again; any other coroutine is resumed by one of the runtime's workers.
+class RefAwaiterBase {
+ public:
+  bool await_ready() const noexcept { return object_->sealed(); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> coroutine) {
+    if constexpr (std::is_base_of_v<PromiseBase, Promise>) {
+      return coroutine.promise().suspend_for(node_, object_);
+    } else {
+      return suspend_foreign(coroutine);
+    }
+  }
+
+ protected:
+  explicit RefAwaiterBase(Object* object) noexcept : object_(object) {}
+  Object* object_;
+
+ private:
+  bool suspend_foreign(std::coroutine_handle<> coroutine);
+  CoroutineWaiter node_{};
+};
+
+template <class T, bool Move>
+class RefAwaiter;
+
+}  // namespace detail
+
+/// A counted name of an immutable object that will exist. Regular; empty when default-made.
+/// Lifetime: the object lives while any ref to it does; refs may outlive the runtime.
+/// Threads: as std::shared_ptr: distinct refs from any threads, one ref from one at a time
+/// (const access from many).
+template <class T>
+class ObjectRef {
+ public:
+  using value_type = T;
+
+  ObjectRef() noexcept = default;
+  ObjectRef(const ObjectRef& other) noexcept : object_(other.object_) {
+    if (object_ != nullptr) detail::retain(object_);
+  }
+  ObjectRef(ObjectRef&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  ObjectRef& operator=(const ObjectRef& other) noexcept {
+    ObjectRef copy(other);
+    std::swap(object_, copy.object_);
+    return *this;
+  }
+  ObjectRef& operator=(ObjectRef&& other) noexcept {
+    ObjectRef moved(std::move(other));
+    std::swap(object_, moved.object_);
+    return *this;
+  }
+  ~ObjectRef() {
+    if (object_ != nullptr) detail::release(object_);
+  }
+
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  /// The same object, not the same value.
+  friend bool operator==(const ObjectRef& a, const ObjectRef& b) noexcept {
+    return a.object_ == b.object_;
+  }
+
+  /// None for an empty ref.
+  ObjectId id() const noexcept {
+    return object_ == nullptr ? ObjectId{} : ObjectId{object_->task_id()};
+  }
+  /// Whether `get` would return or throw at once.
+  bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
+
+  /// The object as a std::future of a copy (moved when this was the last reference).
+  std::future<T> future() const;
+
+  detail::RefAwaiter<T, false> operator co_await() const&;
+  detail::RefAwaiter<T, true> operator co_await() &&;
+
+ private:
+  friend struct detail::RefAccess;
+  detail::Object* object_ = nullptr;
+};
+
+// --- implementation ---
+
+namespace detail {
+
+template <class T>
+T take_value(ObjectRef<T>& ref) {
+  Object* object = RefAccess::give_up(ref);
+  ObjectRef<T> last = RefAccess::adopt<T>(object);
+  if constexpr (!std::is_void_v<T>) {
+    T* value = static_cast<T*>(object->value());
+    if constexpr (std::is_copy_constructible_v<T>) {
+      // acquire: whoever held it before is done with it.
+      if (object->refs.load(std::memory_order_acquire) != 1) return *value;
+      return std::move(*value);
+    } else {
+      if (object->refs.load(std::memory_order_acquire) != 1) {
+        throw InvalidArgumentError(
+            "ray::get: object " + hex_id(object->task_id()) +
+            " cannot be copied, and others hold references to it: use get(const ObjectRef&)");
+      }
+      return std::move(*value);
+    }
+  }
+}
+
+template <class T>
+class RefAwaiter<T, false> : public RefAwaiterBase {
+ public:
+  explicit RefAwaiter(Object* object) : RefAwaiterBase(object) { retain(object); }
+  RefAwaiter(const RefAwaiter&) = delete;
+  RefAwaiter& operator=(const RefAwaiter&) = delete;
+  ~RefAwaiter() { release(object_); }
+  std::conditional_t<std::is_void_v<T>, void, std::add_lvalue_reference_t<const T>> await_resume() {
+    require_value(object_);
+    if constexpr (!std::is_void_v<T>) return value_of<T>(object_);
+  }
+};
+
+template <class T>
+class RefAwaiter<T, true> : public RefAwaiterBase {
+ public:
+  RefAwaiter(Object* object, ObjectRef<T>&& ref) : RefAwaiterBase(object), ref_(std::move(ref)) {}
+  T await_resume() {
+    require_value(object_);
+    return take_value(ref_);
+  }
+
+ private:
+  ObjectRef<T> ref_;
+};
+
+}  // namespace detail
+
+template <class T>
+detail::RefAwaiter<T, false> ObjectRef<T>::operator co_await() const& {
+  return detail::RefAwaiter<T, false>(detail::object_of(*this, "co_await"));
+}
+
+template <class T>
+detail::RefAwaiter<T, true> ObjectRef<T>::operator co_await() && {
+  detail::Object* object = detail::object_of(*this, "co_await");
+  return detail::RefAwaiter<T, true>(object, std::move(*this));
+}
+
+template <class T>
+std::future<T> ObjectRef<T>::future() const {
+  detail::Object* object = detail::object_of(*this, "future");
+  auto promise = std::make_shared<std::promise<T>>();
+  std::future<T> result = promise->get_future();
+  detail::when_sealed(object, [promise, ref = *this]() mutable {
+    try {
+      detail::require_value(detail::RefAccess::object(ref));
+      if constexpr (std::is_void_v<T>) {
+        promise->set_value();
+      } else {
+        promise->set_value(detail::take_value(ref));
+      }
+    } catch (...) {
+      promise->set_exception(std::current_exception());
+    }
+  });
+  return result;
+}
+
+}  // namespace ray
+
+template <class T>
+struct std::hash<ray::ObjectRef<T>> {
+  std::size_t operator()(const ray::ObjectRef<T>& ref) const noexcept {
+    return std::hash<void*>()(ray::detail::RefAccess::object(ref));
+  }
+};

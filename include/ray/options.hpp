@@ -1,0 +1,104 @@
+// What a caller can say about a runtime, a task, an actor, a wait or a cancel. Aggregates with
+// every field defaulted, for designated initializers; the order of fields is part of the API.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <ray/ids.hpp>
+
+namespace ray {
+
+enum class Isolation { threads, processes };
+
+/// How a runtime is made. Zero or empty means "choose for me".
+struct RuntimeOptions {
+  double num_cpus = 0;  ///< Worker slots: how many tasks of one CPU run at once.
+  double num_gpus = 0;
+  std::map<std::string, double> resources = {};  ///< Custom resources, plain counters.
+  Isolation isolation = Isolation::threads;
+  int num_nodes = 1;
+  std::string address = {};
+  std::uint64_t object_store_bytes = 0;
+  std::string spill_directory = {};
+  std::string name = {};
+  bool task_events = false;               ///< Record every task for state() and timeline().
+  std::size_t max_task_events = 100'000;  ///< The newest that many are kept; others are counted.
+  int max_threads = 0;                    ///< Cap on worker threads; 0: num_cpus + 1024.
+  std::chrono::microseconds spin_us{30};  ///< How long an idle thread polls before it sleeps.
+};
+
+/// Any node (the default).
+struct Default {};
+/// As many nodes as possible.
+struct Spread {};
+/// That node; `soft` allows another when it is gone.
+struct NodeAffinity {
+  NodeId node = {};
+  bool soft = false;
+};
+/// Resources reserved together; comes with the cluster.
+struct PlacementGroup {
+  std::vector<std::map<std::string, double>> bundles = {};
+  int bundle_index = -1;
+};
+using SchedulingStrategy = std::variant<Default, Spread, NodeAffinity, PlacementGroup>;
+
+struct TaskOptions {
+  double num_cpus = 1;  ///< Fractions to 0.0001; 0 takes no slot.
+  double num_gpus = 0;
+  double memory = 0;  ///< Bytes.
+  std::map<std::string, double> resources = {};
+  int max_retries = 3;           ///< -1: for ever.
+  bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
+  std::string name = {};
+  SchedulingStrategy scheduling_strategy = {};
+  std::optional<std::chrono::nanoseconds> timeout = {};  ///< From submission; then cancelled.
+  int generator_backpressure = 64;  ///< Items an unread stream holds before its task pauses.
+};
+
+enum class Lifetime { owner, detached };
+
+struct ActorOptions {
+  double num_cpus = 0;  ///< Held for the actor's life.
+  double num_gpus = 0;
+  double memory = 0;
+  std::map<std::string, double> resources = {};
+  std::string name = {};
+  bool get_if_exists = false;  ///< With `name`: the running actor of that name, if there is one.
+  Lifetime lifetime = Lifetime::owner;
+  int max_restarts = 0;      ///< -1: for ever.
+  int max_task_retries = 0;  ///< -1: for ever.
+  int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
+  std::map<std::string, int> concurrency_groups = {};
+  int max_pending_calls = -1;  ///< -1: no limit.
+};
+
+/// For `remote<&C::method>.options({…})(handle, …)`.
+struct MethodOptions {
+  std::string concurrency_group = {};
+  std::string name = {};
+  std::optional<std::chrono::nanoseconds> timeout = {};
+};
+
+struct WaitOptions {
+  std::size_t num_returns = 1;
+  std::optional<std::chrono::nanoseconds> timeout = {};
+};
+
+struct CancelOptions {
+  bool force = false;     ///< Kills the worker process; the same as false in threads.
+  bool recursive = true;  ///< Also what the task itself has started.
+};
+
+struct KillOptions {
+  bool no_restart = true;
+};
+
+}  // namespace ray

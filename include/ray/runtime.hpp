@@ -1,0 +1,134 @@
+// The runtime: started by init() for the process, or as an object of one's own.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ray/actor.hpp>
+#include <ray/objects.hpp>
+#include <ray/options.hpp>
+#include <ray/remote.hpp>
+#include <ray/state.hpp>
+
+namespace ray {
+
+/// A runtime: worker threads, queues, actors. While it lives it is the current one for the free
+/// functions (the newest wins; init()'s own comes first); inside a task the task's own is.
+/// Threads: any. Lifetime: the destructor asks running tasks to stop (context().stop_token()),
+/// fails what has not begun with TaskCancelledError, and waits for the running ones. Refs and
+/// handles may outlive it; values that are there stay.
+class Runtime {
+ public:
+  /// Throws InvalidArgumentError for options that are wrong, or not in this version yet.
+  explicit Runtime(const RuntimeOptions& options = {});
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  template <auto F, class... A>
+  auto remote(A&&... arguments) {
+    return RemoteFunction<F>(engine_.get()).call(detail::SourceSite(),
+                                                 std::forward<A>(arguments)...);
+  }
+  /// `rt.with<F>({.num_cpus = 2})(args…)`.
+  template <auto F>
+  auto with(detail::OptionsOf<F> options) {
+    return RemoteWithOptions<F>(std::move(options), engine_.get());
+  }
+  template <class C, class... A>
+  ActorHandle<C> actor(A&&... arguments) {
+    return ActorWithOptions<C>(ActorOptions{}, engine_.get())(std::forward<A>(arguments)...);
+  }
+  /// `rt.actor_with<C>({.name = "x"})(args…)`.
+  template <class C>
+  ActorWithOptions<C> actor_with(ActorOptions options) {
+    return ActorWithOptions<C>(std::move(options), engine_.get());
+  }
+  template <class C>
+  ActorHandle<C> get_actor(std::string_view name) {
+    return detail::HandleAccess::adopt<C>(
+        detail::find_actor(*engine_, name, &detail::actor_class_of<C>));
+  }
+  template <class C>
+  void kill(const ActorHandle<C>& handle, KillOptions options = {}) {
+    ray::kill(handle, options);
+  }
+  template <class T>
+  auto put(T&& value) {
+    return ray::put(std::forward<T>(value));
+  }
+  template <class... A>
+  decltype(auto) get(A&&... refs) {
+    return ray::get(std::forward<A>(refs)...);
+  }
+  template <class... A>
+  auto try_get(A&&... arguments) {
+    return ray::try_get(std::forward<A>(arguments)...);
+  }
+  template <class R>
+  auto wait(const R& refs, WaitOptions options = {}) {
+    return ray::wait(refs, options);
+  }
+  template <class T>
+  void cancel(const ObjectRef<T>& ref, CancelOptions options = {}) {
+    ray::cancel(ref, options);
+  }
+
+  std::map<std::string, double> cluster_resources() const;
+  std::map<std::string, double> available_resources() const;
+  std::vector<NodeInfo> nodes() const;
+  /// A picture of tasks, actors, workers and nodes, taken while they go on.
+  State state() const;
+  /// Writes a trace that chrome://tracing and Perfetto open: a bar for each task, arrows from
+  /// submission to start and from a result to who takes it. Needs RuntimeOptions::task_events.
+  /// Throws Error when the file cannot be written.
+  void timeline(const std::string& path) const;
+  /// One screen of text.
+  std::string status() const;
+
+  const RuntimeOptions& options() const noexcept;
+
+ private:
+  std::unique_ptr<detail::Engine> engine_;
+};
+
+/// Starts the process's runtime. Optional: the first use starts one with defaults. RAY_…
+/// environment variables fill what the options leave at their defaults. Throws
+/// InvalidArgumentError when it is started already or an option is wrong.
+Runtime& init(const RuntimeOptions& options = {});
+/// Also takes `--ray-…` flags out of argv; they come before the options, which come before the
+/// environment.
+Runtime& init(int& argc, char** argv, const RuntimeOptions& options = {});
+/// Ends the process's runtime; see ~Runtime. Idempotent; also happens at exit.
+void shutdown();
+bool is_initialized();
+
+std::map<std::string, double> cluster_resources();
+std::map<std::string, double> available_resources();
+std::vector<NodeInfo> nodes();
+State state();
+void timeline(const std::string& path);
+std::string status();
+
+/// Where the calling code runs. Inside a task or an actor's method; on a driver ids are "none".
+class Context {
+ public:
+  NodeId node_id() const;
+  WorkerId worker_id() const;
+  TaskId task_id() const;
+  ActorId actor_id() const;
+  /// 0 for the first, 1 for the first retry, …
+  int attempt() const;
+  /// Triggered when the task is cancelled or the runtime ends.
+  std::stop_token stop_token() const;
+  std::string task_name() const;
+};
+
+inline Context context() { return {}; }
+
+}  // namespace ray

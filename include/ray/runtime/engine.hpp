@@ -1,0 +1,219 @@
+// What the API's templates need of a runtime: a thread's context, submitting, committing and
+// waiting. The rest of the runtime is compiled once, in src/runtime.
+//
+// One call: remote<F>(…) makes a record and calls launch(); the task goes into the submitting
+// thread's lane; a worker steals it, or a thread that waits for it claims it; run() calls F and
+// then complete(), which seals the object and makes ready what waited for it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <ray/options.hpp>
+#include <ray/scheduler/lane.hpp>
+#include <ray/task/record.hpp>
+#include <ray/task/slab.hpp>
+
+namespace ray::detail {
+
+class Engine;
+struct EngineParts;  // What only src/runtime sees.
+class Parker;
+
+using Clock = std::chrono::steady_clock;
+
+/// One CPU in the units in which slots are counted.
+inline constexpr std::int64_t kCpuUnit = 10'000;
+
+/// A thread as the runtime sees it. Threads: its own only.
+struct ThreadContext {
+  Engine* engine = nullptr;  // The runtime whose task runs here, or whose worker this is.
+  Lane* lane = nullptr;
+  std::uint64_t lane_engine = 0;  // Serial of the engine the lane belongs to.
+  Task* task = nullptr;           // Running now; null on a driver.
+  std::uint64_t id = 0;           // Its id, or the driver thread's own.
+  std::uint32_t children = 0;     // Tasks and objects it has made.
+  std::int64_t cpu_held = 0;      // CPU taken for what runs here, in 1/kCpuUnit.
+  bool is_worker = false;
+  bool coroutine_ended = false;  // Set by final_suspend for the resume() that led there.
+  std::uint32_t worker_number = 0;
+  std::uint32_t steal_from = 0;
+  ActorCore* actor = nullptr;  // Whose method runs here.
+  void* instance = nullptr;    // The object it runs on.
+  const Task* finished_call = nullptr;  // The actor call that ended last on this thread.
+  Parker* parker = nullptr;
+  const char* stack_limit = nullptr;  // Below it nothing more is run on top.
+  Task* next_task = nullptr;          // A successor to run next on this thread.
+  bool wants_next = false;            // Whether the loop above will run it.
+};
+extern constinit thread_local ThreadContext thread_context;
+
+/// Frees what a record carries beside its types; called by `ObjectOps::destroy`.
+void free_extra(TaskExtra* extra) noexcept;
+
+/// The context, read afresh: code that may be resumed on another thread must not keep the address.
+[[gnu::noinline]] ThreadContext& current_context() noexcept;
+
+/// The runtime of one process, one node. Owns: its worker threads, lanes, actors' names.
+/// Threads: all members may be called from any thread.
+class Engine {
+ public:
+  explicit Engine(const RuntimeOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// The runtime that free functions act on: that of the running task, else the process's own,
+  /// which is started if there is none.
+  static Engine& current() {
+    Engine* engine = thread_context.engine;
+    return engine != nullptr ? *engine : process_engine();
+  }
+  static Engine& process_engine();
+
+  /// Gives the task its place in the family: parent, index, site. Returns after that.
+  void adopt(Task* task, SourceSite site) {
+    ThreadContext& context = thread_context;
+    if (context.id == 0) [[unlikely]] attach_identity();
+    task->parent = context.id;
+    task->index = context.children++;
+    task->engine = index_;
+    task->site = site.packed();
+    if ((special_.load(std::memory_order_relaxed) & kTracing) != 0) [[unlikely]] trace(task);
+  }
+  /// The same for a thing that is no task.
+  std::pair<std::uint64_t, std::uint32_t> next_identity() {
+    ThreadContext& context = thread_context;
+    if (context.id == 0) [[unlikely]] attach_identity();
+    return {context.id, context.children++};
+  }
+
+  /// Checks the options and notes what differs from the defaults. Throws InvalidArgumentError.
+  void apply(Task* task, const TaskOptions& options);
+
+  /// Submits a task whose arguments are all there. Takes over one reference.
+  void launch_ready(Task* task) {
+    if (task->extra.load(std::memory_order_relaxed) != nullptr ||
+        (special_.load(std::memory_order_relaxed) & ~kCancels) != 0) [[unlikely]] {
+      launch_slow(task);
+      return;
+    }
+    enqueue(task);
+  }
+  /// Submits a task that waits for arguments: `missing` counts those registered with
+  /// wait_for_argument, plus one of the caller's, which this gives back.
+  void launch_waiting(Task* task);
+  /// Registers `task` with an argument; false if that is sealed already.
+  static bool wait_for_argument(Object* argument, Waiter* node, Task* task) noexcept;
+
+  /// Puts a ready task into this thread's lane and sees that somebody takes it.
+  void enqueue(Task* task) {
+    ThreadContext& context = thread_context;
+    if (context.lane_engine != serial_) [[unlikely]] attach_lane();
+    context.lane->push(task);
+    notify();
+  }
+
+  /// Waits until `object` is sealed, helping with it where that is sound; false at the deadline.
+  /// Throws DeadlockError where it never can be.
+  static bool wait(Object* object, const Clock::time_point* deadline = nullptr);
+  /// Waits until `count` of the objects are sealed, or the deadline; true if they are.
+  /// With `stop_at_failure` it also returns when one of them failed.
+  static bool wait_many(Object* const* objects, std::size_t size, std::size_t count,
+                        bool stop_at_failure, const Clock::time_point* deadline);
+
+  /// Ends a task: arguments released, object sealed with `seal` (or its value dropped, if somebody
+  /// sealed it before), dependants made ready, one reference given back. Called by what `run`
+  /// points to, last.
+  void complete(Task* task, std::uintptr_t seal);
+  /// Inside a catch block: the task failed with the current exception. Retries it or stores the
+  /// failure in its place of value and completes it.
+  void fail_current(Task* task);
+  /// The task fails because `argument` failed.
+  void fail_from(Task* task, Object* argument);
+
+  /// Where a ready task goes: into a lane, to the resource ledger, or to its actor.
+  void dispatch(Task* task);
+
+  static void cancel(Object* object, CancelOptions options);
+
+  std::uint16_t index() const noexcept { return index_; }
+  std::uint64_t serial() const noexcept { return serial_; }
+  EngineParts& parts() noexcept { return *parts_; }
+  static Engine* by_index(std::uint16_t index) noexcept;
+
+  /// Makes sure that somebody runs what was just queued. Cheap when nobody sleeps.
+  void notify() {
+    light_barrier();
+    if (sleepers_.load(std::memory_order_relaxed) > spinners_.load(std::memory_order_relaxed) ||
+        deficit_.load(std::memory_order_relaxed) > 0) [[unlikely]] {
+      notify_slow();
+    }
+  }
+
+  /// Runs a ready task that was taken out of its lane, on top of what runs here.
+  void run_task(Task* task);
+  /// The same, then each successor that it made ready, one after the other.
+  void run_chain(Task* task);
+  /// Queues a task that needs no CPU slot; any thread may take it.
+  void enqueue_errand(Task* task);
+  /// A coroutine is about to wait for `waiter.awaited`: false if that is there already. When it
+  /// comes, or the task is cancelled, the task is run again (kResumed).
+  bool suspend(CoroutineWaiter& waiter);
+  /// A coroutine that waited may go on: back to where its code runs.
+  void resume(Task* task);
+  /// Resumes it if it is suspended; false if somebody else did.
+  bool wake_suspended(Task* task);
+  /// How many unread items a generator's stream may hold.
+  static std::size_t backpressure_of(Task* task) noexcept;
+  /// Notes an argument in the task's story. Requires: the task has one (kTraced).
+  void trace_argument(Task* task, Object* argument, std::size_t position);
+
+ private:
+  friend struct EngineParts;
+
+  /// Pairs with the heavy barrier (membarrier) of a thread that is about to sleep: either it sees
+  /// what we queued, or we see that it sleeps. Where the kernel has none, a full fence.
+  static void light_barrier() noexcept {
+    if (asymmetric_) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    } else {
+      fence_word_.fetch_add(0, std::memory_order_seq_cst);
+    }
+  }
+
+  void attach_identity();
+  void attach_lane();
+  void launch_slow(Task* task);
+  bool admit(Task* task);
+  bool help(Task* task);
+  bool help_ancestor(Task* task);
+  void notify_slow();
+  void trace(Task* task);
+
+  static bool asymmetric_;
+  static std::atomic<int> fence_word_;
+
+  std::uint16_t index_ = 0;
+  std::uint64_t serial_ = 0;
+  enum Special : unsigned { kTracing = 1, kStopping = 2, kCancels = 4 };
+  std::atomic<unsigned> special_{0};  // Why tasks must be looked at before they start.
+
+  // The idle line: read at every submission, written when threads go idle or wake.
+  alignas(kCacheLine) std::atomic<int> sleepers_{0};
+  std::atomic<int> spinners_{0};  // 0, or kNoWake while one spins.
+  std::atomic<int> deficit_{0};   // Slots whose thread is blocked, with no thread in its stead.
+
+  alignas(kCacheLine) std::atomic<std::int64_t> free_cpus_{0};  // May go below 0: see docs.
+  std::unique_ptr<EngineParts> parts_;
+};
+
+/// More than there are threads: while one spins, nobody is woken.
+inline constexpr int kNoWake = 1 << 30;
+
+}  // namespace ray::detail

@@ -1,0 +1,116 @@
+// A lane: the queue of ready tasks of one thread. Its owner pushes and pops at the bottom (newest
+// first), others steal at the top (oldest first), and anyone who holds a reference to a task may
+// claim it from the middle to run it at once.
+//
+// After the deque of Chase and Lev (SPAA'05) with one change: who takes a task is decided by an
+// atomic exchange on its slot, not by the indices. That makes claiming from the middle possible,
+// and owner's pop needs one read-modify-write and no fence.
+//
+// Invariants:
+//  I1  A task stands in at most one slot; taking it means swapping that slot's pointer out. So it
+//      is taken once, whatever top and bottom say.
+//  I2  Slots with index in [top, bottom) hold a task, kTaken (somebody took it) or, while the
+//      owner pops, 0. Only the owner writes 0, and never where a live task stands.
+//  I3  top never decreases. A thief moves it past an index only after reading kTaken there while
+//      top stood at or below it.
+//  I4  The owner never reuses an index that a thief may still move top past: when it pops kTaken
+//      it first writes 0 (a full barrier), then reads top; if top has reached that index the lane
+//      is empty, and the owner moves top and bottom past it. A thief that read kTaken before the
+//      0 was written had seen a top that the owner then sees as well.
+// Hence no live task is ever outside [top, bottom): nothing is lost, nothing runs twice.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <ray/config.hpp>
+#include <ray/task/record.hpp>
+
+namespace ray::detail {
+
+/// Owns: the slots, and one reference to each task in them. Threads: push and pop by the owner
+/// only; steal, claim and looks_empty by anyone.
+class Lane {
+ public:
+  using Slot = std::atomic<std::uintptr_t>;
+  static constexpr std::uintptr_t kTaken = 1;  // Its task was taken.
+  static constexpr std::uintptr_t kMoved = 2;  // The ring has grown; look again.
+  static constexpr std::uintptr_t kTaskMin = 16;
+
+  Lane();
+  ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  void push(Task* task) {
+    const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+    if (b - top_seen_ >= capacity_) [[unlikely]] make_room();
+    Slot* slot = &slots_[b & (capacity_ - 1)];
+    task->slot.store(reinterpret_cast<std::uintptr_t>(slot), std::memory_order_relaxed);
+    // release: pairs with the acquire of whoever takes it.
+    slot->store(reinterpret_cast<std::uintptr_t>(task), std::memory_order_release);
+    bottom_.store(b + 1, std::memory_order_release);
+  }
+
+  /// The newest task, or null.
+  Task* pop();
+
+  /// Takes up to `max` of the oldest tasks, at most half of what is there (at least one).
+  std::size_t steal(Task** out, std::size_t max);
+
+  /// Takes `task` out of whatever lane it stands in; false if it is in none or was taken.
+  /// Requires: a reference to `task`, which is of a kind that goes into lanes.
+  static bool claim(Task* task) {
+    std::uintptr_t at = task->slot.load(std::memory_order_acquire);
+    for (;;) {
+      if (at < kTaskMin) return false;
+      std::uintptr_t expected = reinterpret_cast<std::uintptr_t>(task);
+      Slot* slot = reinterpret_cast<Slot*>(at);
+      if (slot->load(std::memory_order_relaxed) == expected &&
+          slot->compare_exchange_strong(expected, kTaken, std::memory_order_acq_rel)) {
+        return true;
+      }
+      const std::uintptr_t again = task->slot.load(std::memory_order_acquire);
+      if (again == at) return false;
+      at = again;  // It moved to a larger ring meanwhile.
+    }
+  }
+
+  /// As claim(), for the owner: pops it when it is the newest, so that no hole is left.
+  bool claim_own(Task* task);
+
+  bool looks_empty() const noexcept {
+    return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);
+  }
+  std::size_t size_hint() const noexcept {
+    const std::uint64_t t = top_.load(std::memory_order_relaxed);
+    const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+    return t < b ? static_cast<std::size_t>(b - t) : 0;
+  }
+
+ private:
+  struct Ring {
+    explicit Ring(std::size_t count) : slots(new Slot[count]()), capacity(count) {}
+    std::unique_ptr<Slot[]> slots;
+    std::size_t capacity;
+  };
+
+  void make_room();
+  void skip_taken();
+
+  // Owner only.
+  alignas(kCacheLine) Slot* slots_;
+  std::size_t capacity_;
+  std::uint64_t top_seen_ = 0;                // A top read earlier: never above the real one.
+  std::vector<std::unique_ptr<Ring>> rings_;  // Old ones stay: others may hold addresses in them.
+
+  alignas(kCacheLine) std::atomic<std::uint64_t> bottom_{0};  // Written by the owner only.
+  std::atomic<Ring*> ring_;                                   // Published for thieves.
+  alignas(kCacheLine) std::atomic<std::uint64_t> top_{0};
+  std::atomic<bool> thief_{false};  // One thief at a time.
+};
+
+}  // namespace ray::detail

@@ -1,0 +1,210 @@
+// The waist: an object or a task once its types are gone. One record holds a task's state,
+// arguments and result; an ObjectRef is a counted pointer to it (performance.md, "One object
+// per task"). Nothing below this header knows a user's type.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include <ray/config.hpp>
+#include <ray/error.hpp>
+#include <ray/ids.hpp>
+
+namespace ray::detail {
+
+struct Object;
+struct Task;
+struct TaskExtra;
+struct TaskEvent;
+struct ActorCore;
+
+/// What an object's `waiters` word says once it is sealed. Sealing happens exactly once: the
+/// first that swaps one of these in wins, later results are dropped. Odd values are a lock.
+enum Seal : std::uintptr_t {
+  kPending = 0,
+  kLocked = 1,  // Or-ed to a list while a waiter takes itself out.
+  kValue = 2,
+  kFailed = 4,  // A failure lies where the value would: see store_failure().
+  // Without a payload, so that anybody may seal while the task still runs:
+  kCancelled = 6,
+  kTimedOut = 8,
+  kShutdown = 10,
+  kActorDied = 12,
+  kStreamEnd = 14,
+  kSealMax = 16,
+};
+
+/// One who waits for an object; hangs in the object's list until it is sealed.
+/// The low bits of `target` say who: a task missing an argument, a thread, or a callback.
+struct Waiter {
+  enum Kind : std::uintptr_t { kTask = 0, kThread = 1, kCallback = 2, kMask = 3 };
+  Waiter* next;
+  std::uintptr_t target;
+};
+
+/// A waiter that is called when the object is sealed. `fire` may free the node.
+struct CallbackWaiter : Waiter {
+  void (*fire)(CallbackWaiter*);
+};
+
+enum class ObjectKind : std::uint8_t {
+  cell,        // A put, a stream's item: sealed by whoever made it.
+  element,     // One of several results of a task.
+  task,        // A task; the record is its result as well.
+  actor_call,  // A call in an actor's mailbox.
+};
+
+/// A suspended coroutine. Lies in its frame while it waits for `awaited` (null: a stream).
+struct CoroutineWaiter : CallbackWaiter {
+  Object* awaited;
+  Task* task;
+};
+
+/// What a user's types left behind: one constant per F and argument list.
+struct ObjectOps {
+  /// Destroys the value, if there is one, and frees the record.
+  void (*destroy)(Object*) noexcept;
+  /// Destroys what `seal` says lies in the place of the value.
+  void (*drop)(Object*, std::uintptr_t seal) noexcept;
+  std::uint32_t value_offset;
+  ObjectKind kind;
+  // Tasks only. run: calls the function and commits its result (see engine.hpp).
+  void (*run)(Task*);
+  void (*release_arguments)(Task*) noexcept;
+  /// Calls `visit` for each object among the arguments.
+  void (*arguments)(Task*, void (*visit)(void*, Object*), void* context);
+  std::string_view (*name)();
+  /// Several results, or a stream: seals each with what sealed the task. `last`: the task is over.
+  void (*seal_elements)(Task*, std::uintptr_t seal, bool last) noexcept;
+};
+
+/// Lifetime: ends when `refs` falls to 0. Threads: any.
+struct Object {
+  Object(const ObjectOps* operations, std::uint32_t references, std::uint64_t parent_id,
+         std::uint32_t child_index, std::uintptr_t seal) noexcept
+      : ops(operations),
+        refs(references),
+        index(child_index),
+        waiters(seal),
+        parent(parent_id) {}
+
+  const ObjectOps* ops;
+  std::atomic<std::uint32_t> refs;
+  std::uint32_t index;                  // The how-manieth child of `parent`.
+  std::atomic<std::uintptr_t> waiters;  // A list of Waiter while pending, then a Seal.
+  std::uint64_t parent;                 // Id of the task that made it.
+
+  std::uint64_t task_id() const noexcept { return child_id(parent, index); }
+  /// acquire: pairs with the release in seal(); the value may be read after it.
+  std::uintptr_t seal_state() const noexcept {
+    const std::uintptr_t word = waiters.load(std::memory_order_acquire);
+    return word < kSealMax && (word & kLocked) == 0 ? word : kPending;
+  }
+  bool sealed() const noexcept { return seal_state() != kPending; }
+  void* value() noexcept { return reinterpret_cast<char*>(this) + ops->value_offset; }
+};
+
+/// Where a task was submitted: a file name and a line in 8 bytes (48 bits of pointer, 16 of
+/// line; lines above 65535 say 65535). Taken by default arguments, so it costs the caller nothing.
+class SourceSite {
+ public:
+  constexpr SourceSite() = default;
+  static constexpr SourceSite current(const char* file = __builtin_FILE(),
+                                      unsigned line = __builtin_LINE()) noexcept {
+    SourceSite site;
+    site.file_ = file;
+    site.line_ = line;
+    return site;
+  }
+  const char* file() const noexcept { return file_ == nullptr ? "" : file_; }
+  unsigned line() const noexcept { return line_; }
+
+  std::uint64_t packed() const noexcept {
+    const std::uint64_t line = line_ < 0xffff ? line_ : 0xffff;
+    return reinterpret_cast<std::uintptr_t>(file_) | line << 48;
+  }
+  static SourceSite unpack(std::uint64_t word) noexcept {
+    SourceSite site;
+    site.file_ = reinterpret_cast<const char*>(word & 0xffff'ffff'ffffULL);
+    site.line_ = static_cast<unsigned>(word >> 48);
+    return site;
+  }
+
+ private:
+  const char* file_ = nullptr;
+  unsigned line_ = 0;
+};
+
+enum TaskFlag : std::uint8_t {
+  kTraced = 1,      // `site` holds a TaskEvent*.
+  kRetryable = 2,   // May run again after a throw: arguments stay, are copied.
+  kNoCpu = 4,       // Holds no CPU slot while it runs (actors, num_cpus = 0).
+  kGranted = 8,     // Its resources were reserved by the resource ledger.
+  kInternal = 16,   // Our own errand (an actor's turn, a resumption): not shown, not counted.
+  kResumed = 32,    // A coroutine that was suspended: `run` resumes it.
+};
+
+/// A task: 64 bytes, then its arguments and its result.
+struct Task : Object {
+  Task(const ObjectOps* operations, std::uint32_t references, std::uint64_t parent_id = 0,
+       std::uint32_t child_index = 0) noexcept
+      : Object(operations, references, parent_id, child_index, kPending) {}
+
+  /// In a lane: the address of its slot there. In a mailbox or queue: the next task.
+  std::atomic<std::uintptr_t> slot{0};
+  std::atomic<TaskExtra*> extra{nullptr};  // What few tasks have; made on demand.
+  std::atomic<std::uint32_t> missing{0};   // Arguments not sealed yet, plus one while submitting.
+  std::uint16_t engine = 0;                // Index of the runtime that runs it.
+  std::uint8_t flags = 0;
+  std::uint8_t unused = 0;
+  std::uint64_t site = 0;  // SourceSite, or the TaskEvent that has it.
+
+  Task* next() const noexcept {
+    return reinterpret_cast<Task*>(slot.load(std::memory_order_relaxed));
+  }
+  void set_next(Task* task) noexcept {
+    slot.store(reinterpret_cast<std::uintptr_t>(task), std::memory_order_relaxed);
+  }
+  bool has(TaskFlag flag) const noexcept { return (flags & flag) != 0; }
+  TaskEvent* event() const noexcept {
+    return has(kTraced) ? reinterpret_cast<TaskEvent*>(site) : nullptr;
+  }
+};
+static_assert(sizeof(Object) == 32 && sizeof(Task) == 64);
+
+/// One of a task's several results. Owns: a reference to the task.
+struct Element : Object {
+  Element(const ObjectOps* operations, Task* task, std::uint32_t position) noexcept
+      : Object(operations, 2, ~task->task_id(), position, kPending),
+        producer(task) {}
+  Task* producer;
+};
+
+void destroy_object(Object* object) noexcept;
+/// Seals if pending and tells all waiters; false if it was sealed.
+bool seal_object(Object* object, std::uintptr_t seal) noexcept;
+
+inline void retain(Object* object) noexcept {
+  object->refs.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// Gives `count` references back. The last one needs no read-modify-write: who reads 'all of them
+/// are mine' is alone (acquire: pairs with the release of those who left before).
+inline void release(Object* object, std::uint32_t count = 1) noexcept {
+  if (object->refs.load(std::memory_order_acquire) == count ||
+      object->refs.fetch_sub(count, std::memory_order_acq_rel) == count) {
+    destroy_object(object);
+  }
+}
+
+/// Puts a failure in the place of the value (8 bytes), before sealing with kFailed.
+void store_failure(Object* object, FailurePtr failure);
+const FailurePtr& stored_failure(Object* object) noexcept;
+void drop_failure(Object* object) noexcept;
+
+/// The failure of an object sealed with anything but kValue.
+FailurePtr failure_of(Object* object);
+
+}  // namespace ray::detail

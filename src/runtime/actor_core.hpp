@@ -1,0 +1,98 @@
+// See include/ray/runtime/actor_core.hpp. State and events of an actor:
+//
+//   state \ event   constructed      threw             kill(restart)     kill / last handle gone
+//   pending         alive            restarting|dead   restarting|dead   dead
+//   alive           -                -                 restarting|dead   dead (in order: after its calls)
+//   restarting      alive            restarting|dead   restarting|dead   dead
+//   dead            object destroyed -                 -                 -
+//
+// "restarting|dead": restarting while restarts are left. Everything here is guarded by `mutex`,
+// except what is constant; user code never runs under it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <ray/runtime/actor_core.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+/// The actor's object, one per (re)start. Destroyed when dead and no call is inside any more.
+struct Instance {
+  void* object = nullptr;
+  int users = 0;  // Calls that have begun and not ended.
+  bool dead = false;
+};
+
+/// A first-in-first-out list of calls through their `next`.
+struct CallQueue {
+  Task* head = nullptr;
+  Task* tail = nullptr;
+  std::size_t size = 0;
+
+  void push_back(Task* call) noexcept;
+  void push_front(Task* call) noexcept;
+  Task* pop_front() noexcept;
+};
+
+/// Calls that share a limit. Group 0 is the actor's own.
+struct Group {
+  std::string name;
+  int running_max = 1;   // Threads inside at once.
+  int begun_max = 1000;  // With suspended coroutines.
+  int turns = 0;         // Turns queued or running.
+  int begun = 0;
+  CallQueue calls;
+  CallQueue resumed;
+  Task* waiting_turn = nullptr;  // Queued and unclaimed; only while turns == 1.
+};
+
+struct HeldCall {
+  Task* call;
+  bool ready;
+};
+
+struct ActorCore {
+  // Constant after make_actor().
+  std::uint64_t id = 0;
+  std::uint16_t engine_index = 0;
+  const ActorClass* cls = nullptr;
+  ActorOptions options;
+  Demand demand;
+
+  std::atomic<std::uint32_t> refs{1};
+  std::atomic<std::uint32_t> handles{1};
+
+  std::mutex mutex;
+  ActorState state = ActorState::pending_creation;
+  Creation* creation = nullptr;
+  bool creating = true;  // The creation is queued or runs; it ends in actor_constructed().
+  std::shared_ptr<Instance> instance;
+  std::vector<std::unique_ptr<Group>> groups;
+  std::vector<Task*> begun;  // Calls inside the object, running or suspended.
+  std::unordered_map<std::uint64_t, std::deque<HeldCall>> held;  // By caller.
+  std::size_t held_count = 0;
+  std::size_t pending = 0;  // Submitted, not ended.
+  std::uint64_t finished = 0;
+  int restarts = 0;
+  bool granted = false;  // Its resources are taken.
+  std::exception_ptr death;
+};
+
+// What making and killing an actor need of its mailbox (actor_core.cpp).
+
+/// The creation ran: `object`, or why there is none.
+void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error);
+void actor_bury(ActorCore& core, std::exception_ptr reason);
+void actor_bury_if_done(ActorCore& core);
+/// The object is given up and made anew; false if no restarts are left.
+bool actor_begin_restart(ActorCore& core);
+
+}  // namespace ray::detail

@@ -1,0 +1,280 @@
+// How actors come into being, are found by name, restart and die.
+#include <algorithm>
+
+#include <ray/error.hpp>
+
+#include "runtime/actor_core.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+void check(const ActorOptions& options) {
+  const auto at_least = [](const char* field, int value, int least, const char* meaning) {
+    if (value < least) {
+      throw InvalidArgumentError("ActorOptions::" + std::string(field) + " = " +
+                                 std::to_string(value) + ": must be " + meaning);
+    }
+  };
+  at_least("max_restarts", options.max_restarts, -1, "-1 (for ever), 0 or more");
+  at_least("max_task_retries", options.max_task_retries, -1, "-1 (for ever), 0 or more");
+  at_least("max_concurrency", options.max_concurrency, 0, "0 (the default) or more");
+  at_least("max_pending_calls", options.max_pending_calls, -1, "-1 (no limit) or more");
+  if (options.max_pending_calls == 0) {
+    at_least("max_pending_calls", 0, 1, "-1 (no limit), or 1 or more");
+  }
+  for (const auto& [name, limit] : options.concurrency_groups) {
+    const std::string field = "concurrency_groups[\"" + name + "\"]";
+    at_least(field.c_str(), limit, 1, "at least 1");
+    if (name.empty()) {
+      throw InvalidArgumentError("ActorOptions::concurrency_groups: a group needs a name");
+    }
+  }
+  if (options.lifetime == Lifetime::detached && options.name.empty()) {
+    throw InvalidArgumentError(
+        "ActorOptions::lifetime = detached: needs a name, or nobody could ever find the actor");
+  }
+  if (options.get_if_exists && options.name.empty()) {
+    throw InvalidArgumentError("ActorOptions::get_if_exists = true: needs a name");
+  }
+}
+
+bool try_retain_handle(ActorCore* core) {
+  std::uint32_t handles = core->handles.load(std::memory_order_acquire);
+  while (handles != 0) {
+    if (core->handles.compare_exchange_weak(handles, handles + 1, std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string class_name(const ActorCore& core) { return std::string(core.cls->name()); }
+
+}  // namespace
+
+void actor_retain(ActorCore* core) noexcept { core->refs.fetch_add(1, std::memory_order_relaxed); }
+
+void actor_release(ActorCore* core) noexcept {
+  if (core->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete core;
+}
+
+void actor_retain_handle(ActorCore* core) noexcept {
+  core->handles.fetch_add(1, std::memory_order_relaxed);
+}
+
+void actor_release_handle(ActorCore* core) noexcept {
+  if (core->handles.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  actor_bury_if_done(*core);
+  actor_release(core);  // The one that all handles share.
+}
+
+std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
+const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
+
+ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
+                      Creation* creation, bool* existed) {
+  *existed = false;
+  EngineParts& parts = engine.parts();
+  check(options);
+  const Demand demand = make_demand(options.num_cpus, options.num_gpus, options.memory,
+                                    options.resources, "ActorOptions");
+  auto core = std::make_unique<ActorCore>();
+  core->id = creation->task_id();
+  core->engine_index = engine.index();
+  core->cls = cls;
+  core->options = options;
+  core->demand = demand;
+  core->creation = creation;
+  auto own = std::make_unique<Group>();
+  if (options.max_concurrency > 0) {
+    own->running_max = options.max_concurrency;
+    own->begun_max = options.max_concurrency;
+  }
+  core->groups.push_back(std::move(own));
+  for (const auto& [name, limit] : options.concurrency_groups) {
+    auto group = std::make_unique<Group>();
+    group->name = name;
+    group->running_max = limit;
+    group->begun_max = limit;
+    core->groups.push_back(std::move(group));
+  }
+  const bool detached = options.lifetime == Lifetime::detached;
+  core->handles.store(detached ? 2 : 1, std::memory_order_relaxed);
+  creation->core = core.get();
+  creation->engine = engine.index();
+  creation->flags |= kInternal | kNoCpu;
+  {
+    const std::lock_guard lock(parts.actors_mutex);
+    if (parts.stopping.load(std::memory_order_relaxed)) {
+      throw Error("ray: the runtime is shutting down; no actor can start");
+    }
+    if (!options.name.empty()) {
+      const auto [found, fresh] = parts.named_actors.try_emplace(options.name, core.get());
+      if (!fresh) {
+        if (options.get_if_exists && found->second->cls == cls && try_retain_handle(found->second)) {
+          *existed = true;
+          return found->second;
+        }
+        if (found->second->handles.load() != 0) {
+          throw InvalidArgumentError("ActorOptions::name = \"" + options.name +
+                                     "\": an actor of class " + class_name(*found->second) +
+                                     " has that name; kill it, choose another name, or say "
+                                     "get_if_exists");
+        }
+        found->second = core.get();  // The old one is on its way out.
+      }
+    }
+    parts.actors.insert(core.get());
+    actor_retain(core.get());
+  }
+  ActorCore* made = core.release();
+  if (demand.cpu != 0 || !demand.only_cpu()) {
+    std::optional<std::string> never;
+    {
+      const std::lock_guard lock(parts.ledger_mutex);
+      never = parts.ledger.infeasible(demand);
+    }
+    if (never) {
+      actor_bury(*made, std::make_exception_ptr(UnschedulableError(
+                            "actor " + class_name(*made) + " can never start: it " + *never)));
+    } else {
+      TaskExtra& extra = extra_of(creation);
+      extra.has_demand = true;
+      extra.demand = demand;
+    }
+  }
+  return made;
+}
+
+void actor_construct(Task* task) {
+  auto* creation = static_cast<Creation*>(task);
+  ActorCore& core = *creation->core;
+  Engine& engine = *thread_context.engine;
+  actor_retain(&core);
+  bool wanted = false;
+  {
+    const std::lock_guard lock(core.mutex);
+    wanted = core.state != ActorState::dead;
+    if (creation->has(kGranted)) core.granted = wanted;
+  }
+  void* object = nullptr;
+  std::exception_ptr error;
+  if (wanted) {
+    thread_context.actor = &core;
+    try {
+      if (Object* failed = creation->failed_argument(creation)) {
+        std::rethrow_exception(failure_of(failed)->exception);
+      }
+      object = creation->construct(creation, core.options.max_restarts != 0);
+    } catch (...) {
+      error = std::make_exception_ptr(ActorDiedError("actor " + class_name(core) +
+                                                     " could not start: its constructor threw " +
+                                                     describe(std::current_exception())));
+    }
+  } else if (creation->has(kGranted)) {
+    engine.parts().release_demand(core.demand);
+  }
+  actor_constructed(core, engine, object, error);
+  actor_release(&core);
+}
+
+void actor_kill(ActorCore* core, bool no_restart) {
+  Engine* engine = Engine::by_index(core->engine_index);
+  if (engine == nullptr) return;
+  std::vector<Task*> inside;
+  {
+    const std::lock_guard lock(core->mutex);
+    if (core->state == ActorState::dead) return;
+    inside = core->begun;
+    for (Task* call : inside) retain(call);
+  }
+  const bool restarts = !no_restart && actor_begin_restart(*core);
+  if (!restarts) {
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(
+                          "actor " + class_name(*core) + " was killed" +
+                          (no_restart ? "" : " and has no restarts left") +
+                          "; make a new one, or set max_restarts")));
+  }
+  for (Task* call : inside) {
+    if (!restarts || !call->has(kRetryable)) {
+      if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, kActorDied, false);
+      seal_object(call, kActorDied);
+      Engine::cancel(call, {.force = false, .recursive = false});  // It is asked to stop.
+    }
+    release(call);
+  }
+}
+
+ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* cls) {
+  EngineParts& parts = engine.parts();
+  const std::lock_guard lock(parts.actors_mutex);
+  const auto found = parts.named_actors.find(std::string(name));
+  if (found == parts.named_actors.end() || !try_retain_handle(found->second)) {
+    throw InvalidArgumentError("get_actor(\"" + std::string(name) +
+                               "\"): no actor of that name is alive in this runtime");
+  }
+  if (found->second->cls != cls) {
+    const std::string there = class_name(*found->second);
+    found->second->handles.fetch_sub(1, std::memory_order_acq_rel);
+    throw InvalidArgumentError("get_actor(\"" + std::string(name) + "\"): that actor is a " +
+                               there + ", not a " + std::string(cls->name()));
+  }
+  return found->second;
+}
+
+void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
+  auto* call = static_cast<ActorCall*>(task);
+  call->engine = core->engine_index;
+  if (core->options.max_pending_calls >= 0) {
+    const std::lock_guard lock(core->mutex);
+    if (core->pending >= static_cast<std::size_t>(core->options.max_pending_calls)) {
+      throw PendingCallsLimitExceededError(
+          "actor " + class_name(*core) + " has " + std::to_string(core->pending) +
+          " calls pending, its max_pending_calls; wait for some before making more");
+    }
+  }
+  if (options != nullptr) {
+    if (!options->concurrency_group.empty()) {
+      std::uint32_t index = 0;
+      while (index < core->groups.size() &&
+             core->groups[index]->name != options->concurrency_group) {
+        ++index;
+      }
+      if (index == core->groups.size()) {
+        throw InvalidArgumentError("MethodOptions::concurrency_group = \"" +
+                                   options->concurrency_group + "\": actor " + class_name(*core) +
+                                   " has no such group; name it in ActorOptions::"
+                                   "concurrency_groups");
+      }
+      call->group = index;
+    }
+    if (Engine* engine = Engine::by_index(core->engine_index)) {
+      engine->apply(task, {.max_retries = 0, .name = options->name, .timeout = options->timeout});
+    }
+  }
+  if (core->options.max_task_retries != 0) {
+    TaskExtra& extra = extra_of(task);
+    extra.max_retries = core->options.max_task_retries;
+    task->flags |= kRetryable;
+  }
+}
+
+void actors_shutdown(EngineParts& parts) {
+  std::vector<ActorCore*> cores;
+  {
+    const std::lock_guard lock(parts.actors_mutex);
+    cores.assign(parts.actors.begin(), parts.actors.end());
+    for (ActorCore* core : cores) actor_retain(core);
+  }
+  std::sort(cores.begin(), cores.end(),
+            [](const ActorCore* a, const ActorCore* b) { return a->id < b->id; });
+  for (ActorCore* core : cores) {
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(
+                          "actor " + class_name(*core) + " ended: its runtime was shut down")));
+    if (core->options.lifetime == Lifetime::detached) actor_release_handle(core);
+    actor_release(core);
+  }
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,159 @@
+// Cancelling: the object fails at once, whatever its task does; a running task is asked to stop
+// through its stop token; what it has started is cancelled with it.
+//
+// Children are not listed anywhere on the hot path. A cancelled task's id is remembered, and a
+// task whose parent stands there does not start (and is remembered in turn). Running children
+// that asked for their stop token are found by it.
+#include <ray/runtime/engine.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+void Engine::cancel(Object* object, CancelOptions options) {
+  Task* task = producer_of(object);
+  if (task == nullptr) return;
+  Engine* engine = by_index(task->engine);
+  if (engine == nullptr) return;
+  const OutsideCall call(*engine->parts_);
+  EngineParts& parts = *engine->parts_;
+  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kCancelled, false);
+  seal_object(task, kCancelled);
+  const std::uint64_t id = task->task_id();
+  {
+    const std::lock_guard lock(parts.cancel_mutex);
+    const auto running = parts.stoppables.find(id);
+    if (running != parts.stoppables.end()) running->second.stop.request_stop();
+  }
+  CallbackWaiter* asleep = nullptr;
+  Object* awaited = nullptr;
+  {
+    const std::lock_guard lock(parts.suspended_mutex);
+    const auto found = parts.suspended.find(task);
+    if (found != parts.suspended.end()) {
+      CoroutineWaiter* waiter = found->second;
+      awaited = waiter->awaited;
+      if (awaited == nullptr || remove_waiter(awaited, waiter)) {
+        asleep = waiter;
+        parts.suspended.erase(found);
+      }
+    }
+  }
+  if (asleep != nullptr) engine->resume(task);
+  if (options.recursive) parts.cancel_children(id);
+}
+
+void EngineParts::note_cancelled(std::uint64_t id) {
+  if (!cancelled.insert(id).second) return;
+  cancelled_bloom[id % 64].fetch_or(std::uint64_t{1} << (id >> 58), std::memory_order_seq_cst);
+  cancelled_order.push_back(id);
+  if (cancelled_order.size() > kCancelledMax) {
+    cancelled.erase(cancelled_order.front());
+    cancelled_order.pop_front();
+  }
+}
+
+void EngineParts::cancel_children(std::uint64_t id) {
+  std::vector<std::stop_source> stops;
+  {
+    const std::lock_guard lock(cancel_mutex);
+    note_cancelled(id);
+    engine.special_.fetch_or(Engine::kCancels, std::memory_order_seq_cst);
+    for (bool more = true; more;) {
+      more = false;
+      for (auto& [child, stoppable] : stoppables) {
+        if (cancelled.contains(child) || !cancelled.contains(stoppable.parent)) continue;
+        note_cancelled(child);
+        stops.push_back(stoppable.stop);
+        more = true;
+      }
+    }
+  }
+  for (auto& stop : stops) stop.request_stop();
+}
+
+bool EngineParts::is_cancelled_child(Task* task) {
+  const std::uint64_t bits =
+      cancelled_bloom[task->parent % 64].load(std::memory_order_relaxed);
+  if ((bits >> (task->parent >> 58) & 1) == 0) return false;
+  const std::lock_guard lock(cancel_mutex);
+  if (cancelled.empty()) return false;
+  const std::uint64_t id = task->task_id();
+  if (!cancelled.contains(task->parent)) return false;
+  note_cancelled(id);
+  return true;
+}
+
+std::stop_token EngineParts::stop_token_of(Task* task) {
+  TaskExtra& extra = extra_of(task);
+  if (!extra.stoppable.exchange(true, std::memory_order_acq_rel)) {
+    const std::uint64_t id = task->task_id();
+    const std::lock_guard lock(cancel_mutex);
+    stoppables.emplace(id, Stoppable{task->parent, extra.stop});
+    if (task->sealed() || cancelled.contains(task->parent) ||
+        stopping.load(std::memory_order_relaxed)) {
+      extra.stop.request_stop();
+    }
+  }
+  return extra.stop.get_token();
+}
+
+void EngineParts::forget_stoppable(Task* task, TaskExtra&) {
+  const std::lock_guard lock(cancel_mutex);
+  stoppables.erase(task->task_id());
+}
+
+bool Engine::suspend(CoroutineWaiter& waiter) {
+  Task* task = waiter.task;
+  waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kCallback;
+  waiter.fire = [](CallbackWaiter* node) {
+    Task* resumed = static_cast<CoroutineWaiter*>(node)->task;
+    Engine* engine = by_index(resumed->engine);
+    if (engine == nullptr) return;  // Its runtime has ended it.
+    {
+      const std::lock_guard lock(engine->parts_->suspended_mutex);
+      engine->parts_->suspended.erase(resumed);
+    }
+    engine->resume(resumed);
+  };
+  Events::state(task, TaskState::suspended);
+  {
+    const std::lock_guard lock(parts_->suspended_mutex);
+    parts_->suspended[task] = &waiter;
+  }
+  if (waiter.awaited == nullptr || add_waiter(waiter.awaited, &waiter)) return true;
+  const std::lock_guard lock(parts_->suspended_mutex);
+  parts_->suspended.erase(task);
+  return false;
+}
+
+bool Engine::wake_suspended(Task* task) {
+  {
+    const std::lock_guard lock(parts_->suspended_mutex);
+    if (parts_->suspended.erase(task) == 0) return false;
+  }
+  resume(task);
+  return true;
+}
+
+std::size_t Engine::backpressure_of(Task* task) noexcept {
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  const int items = extra != nullptr && extra->backpressure > 0
+                        ? extra->backpressure
+                        : TaskOptions{}.generator_backpressure;
+  return static_cast<std::size_t>(items);
+}
+
+void Engine::resume(Task* task) {
+  task->flags |= kResumed;
+  Events::state(task, TaskState::running);
+  if (task->ops->kind == ObjectKind::actor_call) {
+    actor_resume(task);
+  } else if (task->has(kGranted) || task->has(kNoCpu)) {
+    enqueue_errand(task);
+  } else {
+    enqueue(task);
+  }
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,200 @@
+// The end of a task: its object is sealed, and what waited for it is told.
+#include <ray/runtime/engine.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+/// One who waits with its thread; see waiting.cpp.
+struct WaitSet;
+
+namespace {
+
+inline void pause() noexcept { __builtin_ia32_pause(); }
+
+constexpr bool is_sealed(std::uintptr_t word) {
+  return word != kPending && word < kSealMax && (word & kLocked) == 0;
+}
+
+}  // namespace
+
+bool add_waiter(Object* object, Waiter* waiter) noexcept {
+  std::uintptr_t word = object->waiters.load(std::memory_order_acquire);
+  for (;;) {
+    if (is_sealed(word)) return false;
+    if ((word & kLocked) != 0) {
+      pause();
+      word = object->waiters.load(std::memory_order_acquire);
+      continue;
+    }
+    waiter->next = reinterpret_cast<Waiter*>(word);
+    // release: whoever seals sees the waiter's fields; acquire on failure: sees the seal's value.
+    if (object->waiters.compare_exchange_weak(word, reinterpret_cast<std::uintptr_t>(waiter),
+                                              std::memory_order_release,
+                                              std::memory_order_acquire)) {
+      return true;
+    }
+  }
+}
+
+bool remove_waiter(Object* object, Waiter* waiter) noexcept {
+  std::uintptr_t word = object->waiters.load(std::memory_order_acquire);
+  for (;;) {
+    if (is_sealed(word)) return false;
+    if ((word & kLocked) != 0) {
+      pause();
+      word = object->waiters.load(std::memory_order_acquire);
+      continue;
+    }
+    if (object->waiters.compare_exchange_weak(word, word | kLocked, std::memory_order_acquire,
+                                              std::memory_order_acquire)) {
+      break;
+    }
+  }
+  auto* head = reinterpret_cast<Waiter*>(word);
+  bool found = false;
+  for (Waiter** link = &head; *link != nullptr; link = &(*link)->next) {
+    if (*link == waiter) {
+      *link = waiter->next;
+      found = true;
+      break;
+    }
+  }
+  object->waiters.store(reinterpret_cast<std::uintptr_t>(head), std::memory_order_release);
+  return found;
+}
+
+bool Engine::wait_for_argument(Object* argument, Waiter* node, Task* task) noexcept {
+  node->target = reinterpret_cast<std::uintptr_t>(task) | Waiter::kTask;
+  return add_waiter(argument, node);
+}
+
+Task* producer_of(Object* object) noexcept {
+  switch (object->ops->kind) {
+    case ObjectKind::task:
+    case ObjectKind::actor_call:
+      return static_cast<Task*>(object);
+    case ObjectKind::element:
+      return static_cast<Element*>(object)->producer;
+    case ObjectKind::cell:
+      break;
+  }
+  return nullptr;
+}
+
+void tell_thread(Waiter* waiter, std::uintptr_t seal) noexcept;  // waiting.cpp
+
+bool seal_object(Object* object, std::uintptr_t seal) noexcept {
+  std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
+  for (;;) {
+    if (is_sealed(word)) return false;
+    if ((word & kLocked) != 0) {
+      pause();
+      word = object->waiters.load(std::memory_order_relaxed);
+      continue;
+    }
+    // release: publishes the value. acquire: the waiters' fields.
+    if (object->waiters.compare_exchange_weak(word, seal, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
+      break;
+    }
+  }
+  if (word == kPending) return true;
+  // In the order in which they came.
+  Waiter* list = nullptr;
+  for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr;) {
+    Waiter* next = waiter->next;
+    waiter->next = list;
+    list = waiter;
+    waiter = next;
+  }
+  while (list != nullptr) {
+    Waiter* waiter = list;
+    list = waiter->next;  // Before telling: the node may be gone after.
+    const std::uintptr_t target = waiter->target & ~std::uintptr_t{Waiter::kMask};
+    switch (waiter->target & Waiter::kMask) {
+      case Waiter::kTask: {
+        auto* task = reinterpret_cast<Task*>(target);
+        // acq_rel: the last one sees what the others' sealing published.
+        if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(task);
+        break;
+      }
+      case Waiter::kThread:
+        tell_thread(waiter, seal);
+        break;
+      default:
+        static_cast<CallbackWaiter*>(waiter)->fire(static_cast<CallbackWaiter*>(waiter));
+        break;
+    }
+  }
+  return true;
+}
+
+void make_ready(Task* task) noexcept {
+  ThreadContext& context = thread_context;
+  Engine* engine = context.engine;
+  if (engine == nullptr || engine->index() != task->engine) engine = Engine::by_index(task->engine);
+  if (engine == nullptr) {  // Its runtime is gone.
+    task->ops->release_arguments(task);
+    if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);
+    seal_object(task, kShutdown);
+    release(task);
+    return;
+  }
+  Events::ready(task);
+  if (context.wants_next && context.next_task == nullptr && context.engine == engine &&
+      task->extra.load(std::memory_order_acquire) == nullptr &&
+      task->ops->kind == ObjectKind::task && !task->has(kNoCpu)) {
+    context.next_task = task;
+    return;
+  }
+  engine->dispatch(task);
+}
+
+void Engine::complete(Task* task, std::uintptr_t seal) {
+  if (task->ops->kind == ObjectKind::actor_call) {
+    if (actor_retries(task, seal)) return;
+    thread_context.finished_call = task;
+  }
+  if (task->has(kTraced)) [[unlikely]] {
+    const TaskState state = seal == kValue    ? TaskState::finished
+                            : seal == kFailed ? TaskState::failed
+                                              : TaskState::cancelled;
+    const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+    parts_->events.ended(
+        task, state, extra != nullptr ? extra->name : std::string(),
+        seal == kFailed ? describe(stored_failure(task)->exception) : "");
+  }
+  task->ops->release_arguments(task);
+  if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) [[unlikely]] {
+    if (extra->stoppable.load(std::memory_order_acquire)) parts_->forget_stoppable(task, *extra);
+    if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
+    if (task->has(kGranted)) parts_->release_demand(extra->demand);
+  }
+  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
+  if (!seal_object(task, seal)) task->ops->drop(task, seal);
+  release(task);
+}
+
+void Engine::fail_current(Task* task) {
+  if (task->has(kRetryable) && !task->sealed() &&
+      !parts_->stopping.load(std::memory_order_relaxed)) {
+    TaskExtra& extra = extra_of(task);
+    const int attempt = extra.attempt.load(std::memory_order_relaxed);
+    if (extra.max_retries == -1 || attempt < extra.max_retries) {
+      extra.attempt.store(attempt + 1, std::memory_order_relaxed);
+      Events::state(task, TaskState::pending_node);
+      dispatch(task);
+      return;
+    }
+  }
+  store_failure(task, make_failure(std::current_exception(), task_name(task)));
+  complete(task, kFailed);
+}
+
+void Engine::fail_from(Task* task, Object* argument) {
+  store_failure(task, extend_failure(failure_of(argument), task_name(task)));
+  complete(task, kFailed);
+}
+
+}  // namespace ray::detail

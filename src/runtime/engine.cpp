@@ -1,0 +1,349 @@
+// Life and death of a runtime, threads that come to it, and the way of a task into it.
+#include <ray/runtime/engine.hpp>
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include <ray/error.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+constinit thread_local ThreadContext thread_context;
+bool Engine::asymmetric_ = false;
+std::atomic<int> Engine::fence_word_{0};
+
+ThreadContext& current_context() noexcept { return thread_context; }
+
+namespace {
+
+constexpr std::size_t kEnginesMax = 65535;
+std::array<std::atomic<Engine*>, kEnginesMax + 1> engines{};
+std::atomic<std::uint32_t> engines_made{0};
+
+bool register_membarrier() {
+#if defined(RAY_TSAN)
+  return false;
+#else
+  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+#endif
+}
+
+/// Ids of driver threads differ between runs, so that two programs' objects never share a name.
+std::uint64_t process_salt() {
+  static const std::uint64_t salt = mix64(
+      static_cast<std::uint64_t>(::getpid()) << 32 ^
+      static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()));
+  return salt;
+}
+
+/// Gives a foreign thread's lanes back when the thread ends.
+struct LaneLease {
+  std::uint16_t engine = 0;
+  std::uint64_t serial = 0;
+  Lane* lane = nullptr;
+  void give_back();
+  ~LaneLease() { give_back(); }
+};
+std::mutex engines_mutex;  // Held while a lane goes back to, or an engine leaves, `engines`.
+
+void LaneLease::give_back() {
+  if (lane == nullptr) return;
+  const std::lock_guard lock(engines_mutex);
+  Engine* owner = Engine::by_index(engine);
+  if (owner != nullptr && owner->serial() == serial) {
+    const std::lock_guard lanes(owner->parts().lanes_mutex);
+    owner->parts().idle_lanes.push_back(lane);
+  }
+  lane = nullptr;
+}
+thread_local std::vector<LaneLease> leases;
+
+double default_cpus() {
+  const unsigned count = std::thread::hardware_concurrency();
+  return count == 0 ? 1 : count;
+}
+
+std::int64_t physical_memory_units() {
+  const double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
+                       static_cast<double>(::sysconf(_SC_PAGESIZE));
+  return to_units(bytes, "memory");
+}
+
+RuntimeOptions completed(RuntimeOptions options) {
+  if (options.num_cpus == 0) options.num_cpus = default_cpus();
+  if (options.max_threads == 0) options.max_threads = static_cast<int>(options.num_cpus) + 1024;
+  return options;
+}
+
+Demand total_of(const RuntimeOptions& options) {
+  Demand total =
+      make_demand(options.num_cpus, options.num_gpus, 0, options.resources, "RuntimeOptions");
+  total.others["memory"] = physical_memory_units();
+  return total;
+}
+
+}  // namespace
+
+EngineParts::EngineParts(Engine& owner, const RuntimeOptions& given)
+    : engine(owner), options(completed(given)), ledger(total_of(options)) {
+  base_threads = std::max(1, static_cast<int>(std::floor(options.num_cpus)));
+  max_threads = std::max(options.max_threads, base_threads);
+}
+
+Engine* Engine::by_index(std::uint16_t index) noexcept {
+  return engines[index].load(std::memory_order_acquire);
+}
+
+Engine::Engine(const RuntimeOptions& options) {
+  static const bool has_membarrier = register_membarrier();
+  asymmetric_ = has_membarrier;
+  parts_ = std::make_unique<EngineParts>(*this, options);
+  const std::uint32_t number = engines_made.fetch_add(1) + 1;
+  if (number > kEnginesMax) {
+    throw Error("ray: this process has made 65535 runtimes, which is the limit; reuse one");
+  }
+  index_ = static_cast<std::uint16_t>(number);
+  serial_ = number;
+  free_cpus_.store(parts_->ledger.total().cpu, std::memory_order_relaxed);
+  if (parts_->options.task_events) {
+    parts_->events.enable(parts_->options.max_task_events);
+    special_.store(kTracing, std::memory_order_relaxed);
+  }
+  engines[index_].store(this, std::memory_order_release);
+  for (int i = 0; i < parts_->base_threads; ++i) parts_->spawn_thread(false);
+}
+
+Engine::~Engine() {
+  EngineParts& parts = *parts_;
+  // 1. Nothing new starts: what is queued, and what it would have led to, ends as "shut down".
+  parts.stopping.store(true, std::memory_order_seq_cst);
+  special_.fetch_or(kStopping, std::memory_order_seq_cst);
+  {
+    const std::lock_guard lock(parts.cancel_mutex);
+    for (auto& [id, stoppable] : parts.stoppables) stoppable.stop.request_stop();
+  }
+  {
+    std::deque<std::pair<Demand, Task*>> waiting;
+    {
+      const std::lock_guard lock(parts.ledger_mutex);
+      waiting.swap(parts.waiting);
+      parts.cpu_wanted.store(0);
+    }
+    for (auto& [demand, task] : waiting) complete(task, kShutdown);
+  }
+  actors_shutdown(parts);
+  // 2. Workers drain the lanes and end; those that still run user code are waited for.
+  parts.joining.store(true, std::memory_order_seq_cst);
+  for (;;) {
+    std::vector<std::unique_ptr<Worker>> ending;
+    {
+      const std::lock_guard lock(parts.threads_mutex);
+      ending.swap(parts.workers);
+    }
+    if (ending.empty()) break;
+    for (auto& worker : ending) {
+      {
+        const std::lock_guard lock(parts.sleep_mutex);
+        if (Parker* parker = worker->parker.load()) parker->unpark();
+      }
+      worker->thread.join();
+    }
+  }
+  parts.timers.stop();
+  // 3. What only this thread can reach now: coroutines that would never be resumed, late comers.
+  for (bool again = true; again;) {
+    again = false;
+    std::vector<Task*> ended;
+    {
+      const std::lock_guard lock(parts.suspended_mutex);
+      for (auto& [task, waiter] : parts.suspended) ended.push_back(task);
+    }
+    for (Task* task : ended) {
+      again = true;
+      retain(task);
+      cancel(task, {.force = false, .recursive = false});
+      release(task);
+    }
+    while (Task* task = parts.pop_errand()) {
+      again = true;
+      run_task(task);
+    }
+    const std::uint32_t count = parts.lane_count.load();
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Task* tasks[32];
+      while (std::size_t n = parts.lanes[i].load()->steal(tasks, 32)) {
+        again = true;
+        for (std::size_t k = 0; k < n; ++k) run_task(tasks[k]);
+      }
+    }
+  }
+  while (parts.outside_calls.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  const std::lock_guard lock(engines_mutex);
+  engines[index_].store(nullptr, std::memory_order_release);
+}
+
+void Engine::attach_identity() {
+  ThreadContext& context = thread_context;
+  if (context.task != nullptr) {
+    context.id = context.task->task_id();
+    return;
+  }
+  static std::atomic<std::uint64_t> threads{0};
+  context.id = child_id(process_salt(), threads.fetch_add(1));
+  context.children = 0;
+}
+
+void Engine::attach_lane() {
+  ThreadContext& context = thread_context;
+  context.lane_engine = serial_;
+  for (const LaneLease& lease : leases) {
+    if (lease.serial == serial_ && lease.lane != nullptr) {
+      context.lane = lease.lane;
+      return;
+    }
+  }
+  std::erase_if(leases, [](const LaneLease& lease) {
+    const Engine* engine = by_index(lease.engine);
+    return engine == nullptr || engine->serial() != lease.serial;
+  });
+  const std::lock_guard lock(parts_->lanes_mutex);
+  Lane* lane = nullptr;
+  if (!parts_->idle_lanes.empty()) {
+    lane = parts_->idle_lanes.back();
+    parts_->idle_lanes.pop_back();
+  } else {
+    const std::uint32_t count = parts_->lane_count.load(std::memory_order_relaxed);
+    if (count == EngineParts::kLanesMax) {
+      context.lane_engine = 0;
+      throw Error("ray: more than 8192 threads submit to one runtime at once; use fewer");
+    }
+    parts_->owned_lanes.push_back(std::make_unique<Lane>());
+    lane = parts_->owned_lanes.back().get();
+    parts_->lanes[count].store(lane, std::memory_order_release);
+    parts_->lane_count.store(count + 1, std::memory_order_release);
+  }
+  context.lane = lane;
+  leases.push_back({});
+  leases.back().engine = index_;
+  leases.back().serial = serial_;
+  leases.back().lane = lane;
+}
+
+TaskExtra& extra_of(Task* task) {
+  TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  if (extra == nullptr) {
+    auto made = std::make_unique<TaskExtra>();
+    // acq_rel: whoever comes second sees the first one's extra whole.
+    if (task->extra.compare_exchange_strong(extra, made.get(), std::memory_order_acq_rel)) {
+      extra = made.release();
+    }
+  }
+  return *extra;
+}
+
+void free_extra(TaskExtra* extra) noexcept { delete extra; }
+
+std::string task_name(Object* object) {
+  Task* task = producer_of(object);
+  if (task == nullptr) return "object " + hex_id(object->task_id());
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && !extra->name.empty()) return extra->name;
+  return std::string(task->ops->name());
+}
+
+void Engine::apply(Task* task, const TaskOptions& options) {
+  const Demand demand = make_demand(options.num_cpus, options.num_gpus, options.memory,
+                                    options.resources, "TaskOptions");
+  const auto bad = [](const std::string& field, const auto& value, const char* why) {
+    throw InvalidArgumentError("TaskOptions::" + field + " = " + std::to_string(value) + ": " +
+                               why);
+  };
+  if (options.max_retries < -1) {
+    bad("max_retries", options.max_retries, "must be -1 (for ever), 0 or more");
+  }
+  if (options.timeout && options.timeout->count() < 0) {
+    bad("timeout", options.timeout->count(), "nanoseconds; must not be negative");
+  }
+  if (options.generator_backpressure < 1) {
+    bad("generator_backpressure", options.generator_backpressure, "must be at least 1");
+  }
+  if (std::holds_alternative<PlacementGroup>(options.scheduling_strategy)) {
+    throw InvalidArgumentError(
+        "TaskOptions::scheduling_strategy = PlacementGroup: not in this version yet; it comes "
+        "with the cluster");
+  }
+  if (const auto* affinity = std::get_if<NodeAffinity>(&options.scheduling_strategy)) {
+    const NodeId here{child_id(serial_, 0)};
+    if (affinity->node != here && !affinity->soft) {
+      throw InvalidArgumentError("TaskOptions::scheduling_strategy = NodeAffinity{" +
+                                 affinity->node.hex() +
+                                 "}: there is no such node; see ray::nodes(), or say soft");
+    }
+  }
+  const bool plain = demand.only_cpu() && demand.cpu == kCpuUnit;
+  if (plain && options.name.empty() && !options.timeout && !options.retry_exceptions &&
+      options.generator_backpressure == TaskOptions{}.generator_backpressure) {
+    return;
+  }
+  TaskExtra& extra = extra_of(task);
+  extra.name = options.name;
+  extra.has_demand = !plain;
+  extra.demand = demand;
+  extra.max_retries = options.max_retries;
+  extra.retry_exceptions = options.retry_exceptions;
+  extra.backpressure = options.generator_backpressure;
+  if (options.retry_exceptions && options.max_retries != 0) task->flags |= kRetryable;
+  if (options.timeout) {
+    retain(task);
+    std::shared_ptr<Task> held(task, [](Task* t) { release(t); });
+    extra.timer = parts_->timers.at(Clock::now() + *options.timeout, [held] {
+      if (held->ops->seal_elements != nullptr) held->ops->seal_elements(held.get(), kTimedOut, false);
+      seal_object(held.get(), kTimedOut);
+      cancel(held.get(), {});
+    });
+  }
+}
+
+void Engine::trace(Task* task) { parts_->events.submitted(task); }
+
+void Engine::trace_argument(Task* task, Object* argument, std::size_t position) {
+  Events::argument(task, argument, position);
+}
+
+void Engine::launch_slow(Task* task) {
+  if (parts_->stopping.load(std::memory_order_relaxed)) {
+    complete(task, kShutdown);
+    return;
+  }
+  Events::ready(task);
+  dispatch(task);
+}
+
+void Engine::launch_waiting(Task* task) {
+  // acq_rel: pairs with the other arguments' decrements; the last one has seen them all.
+  if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) launch_ready(task);
+}
+
+void Engine::dispatch(Task* task) {
+  if (task->ops->kind == ObjectKind::actor_call) {
+    actor_post(task);
+    return;
+  }
+  TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->has_demand && !task->has(kGranted)) {
+    parts_->reserve_or_queue(task, extra->demand);
+  } else if (task->has(kGranted) || task->has(kNoCpu)) {
+    enqueue_errand(task);
+  } else {
+    enqueue(task);
+  }
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,74 @@
+#include "runtime/parker.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <mutex>
+
+namespace ray::detail {
+
+namespace {
+
+long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value,
+           const timespec* timeout) noexcept {
+  return ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation, value, timeout,
+                   nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+std::mutex idle_parkers_mutex;
+Parker* idle_parkers = nullptr;  // Guarded by idle_parkers_mutex.
+
+}  // namespace
+
+struct ParkerLease {
+  Parker* parker = nullptr;
+  Parker& get() {
+    if (parker == nullptr) {
+      const std::lock_guard lock(idle_parkers_mutex);
+      if (idle_parkers != nullptr) {
+        parker = idle_parkers;
+        idle_parkers = parker->next_idle_;
+      }
+    }
+    if (parker == nullptr) parker = new Parker;
+    return *parker;
+  }
+  ~ParkerLease() {
+    if (parker == nullptr) return;
+    const std::lock_guard lock(idle_parkers_mutex);
+    parker->next_idle_ = idle_parkers;
+    idle_parkers = parker;
+  }
+};
+
+Parker& Parker::mine() {
+  thread_local ParkerLease lease;
+  return lease.get();
+}
+
+void Parker::park_until(const Clock::time_point* deadline) noexcept {
+  // acquire: pairs with the release in unpark().
+  if (permit_.exchange(0, std::memory_order_acquire) != 0) return;
+  if (deadline == nullptr) {
+    futex(&permit_, FUTEX_WAIT_BITSET_PRIVATE, 0, nullptr);
+  } else {
+    const auto since = deadline->time_since_epoch();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+    timespec until{};
+    until.tv_sec = static_cast<time_t>(seconds.count());
+    until.tv_nsec = static_cast<long>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count());
+    futex(&permit_, FUTEX_WAIT_BITSET_PRIVATE, 0, &until);  // steady_clock is CLOCK_MONOTONIC.
+  }
+  permit_.exchange(0, std::memory_order_acquire);
+}
+
+void Parker::unpark() noexcept {
+  if (permit_.exchange(1, std::memory_order_release) == 0) {
+    futex(&permit_, FUTEX_WAKE_PRIVATE, 1, nullptr);
+  }
+}
+
+}  // namespace ray::detail

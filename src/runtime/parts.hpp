@@ -1,0 +1,199 @@
+// The runtime from inside: what Engine's sources share. Each part says who may touch it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include <ray/runtime/engine.hpp>
+
+#include "runtime/events.hpp"
+#include "runtime/parker.hpp"
+#include "runtime/timers.hpp"
+#include "scheduler/resources.hpp"
+
+namespace ray::detail {
+
+/// What few tasks have. Owned by the task's record.
+struct TaskExtra {
+  std::string name;
+  Demand demand;
+  bool has_demand = false;
+  int max_retries = 0;
+  bool retry_exceptions = false;
+  int backpressure = 0;
+  std::atomic<int> attempt{0};
+  std::atomic<bool> stoppable{false};  // Stands in EngineParts::stoppables.
+  std::atomic<std::uint64_t> timer{0};
+  std::stop_source stop;
+};
+
+/// The extra of a task, made if it has none yet.
+TaskExtra& extra_of(Task* task);
+/// The name a person knows the task by: TaskOptions::name or the function's.
+std::string task_name(Object* object);
+
+struct Worker {
+  std::thread thread;
+  std::atomic<Parker*> parker{nullptr};  // Set before the worker first sleeps.
+  bool spare = false;        // Beyond the base number; ends when long idle.
+  bool ended = false;        // Its own: it was idle for too long.
+  std::atomic<bool> gone{false};  // The thread is at its end and may be joined.
+  std::uint32_t number = 0;
+};
+
+/// A running task that asked for its stop token; found here by cancel.
+struct Stoppable {
+  std::uint64_t parent = 0;
+  std::stop_source stop;
+};
+
+struct EngineParts {
+  EngineParts(Engine& owner, const RuntimeOptions& given);
+
+  Engine& engine;
+  // Constant after construction.
+  RuntimeOptions options;
+  int base_threads = 1;
+  int max_threads = 0;
+  Clock::time_point started = Clock::now();
+
+  // Lanes. The array only grows; a lane stays for the engine's life and is handed on.
+  static constexpr std::uint32_t kLanesMax = 8192;
+  std::array<std::atomic<Lane*>, kLanesMax> lanes{};
+  std::atomic<std::uint32_t> lane_count{0};
+  std::mutex lanes_mutex;
+  std::vector<std::unique_ptr<Lane>> owned_lanes;  // Guarded by lanes_mutex.
+  std::vector<Lane*> idle_lanes;                   // Guarded by lanes_mutex.
+
+  // Threads.
+  std::mutex threads_mutex;
+  std::vector<std::unique_ptr<Worker>> workers;  // Guarded by threads_mutex.
+  std::atomic<int> thread_count{0};
+  std::atomic<std::uint32_t> numbers{0};
+  std::mutex sleep_mutex;
+  std::vector<Worker*> sleeping;  // Guarded by sleep_mutex.
+  std::atomic<bool> stopping{false};
+  std::atomic<bool> joining{false};     // Workers end when they find nothing more.
+  std::atomic<int> outside_calls{0};    // Threads of others inside our slow paths.
+  std::atomic<int> cpu_wanted{0};       // Tasks in `waiting` lack CPU: slots go to them first.
+
+  // Errands: tasks that need no slot of their own. FIFO.
+  std::mutex errands_mutex;
+  std::deque<Task*> errands;
+  std::atomic<std::size_t> errand_count{0};
+
+  // Tasks whose resources are taken.
+  std::mutex ledger_mutex;
+  ResourceLedger ledger;                               // Guarded by ledger_mutex.
+  std::deque<std::pair<Demand, Task*>> waiting;        // Guarded by ledger_mutex.
+
+  // Cancellation of what cancelled tasks had started (bounded: the oldest are forgotten).
+  static constexpr std::size_t kCancelledMax = 65536;
+  std::mutex cancel_mutex;
+  std::array<std::atomic<std::uint64_t>, 64> cancelled_bloom{};  // A bit for each, by its hash.
+  std::unordered_set<std::uint64_t> cancelled;  // Guarded by cancel_mutex.
+  std::deque<std::uint64_t> cancelled_order;
+  std::unordered_map<std::uint64_t, Stoppable> stoppables;
+
+  // Coroutines that are suspended: ended at shutdown. Guarded by suspended_mutex.
+  std::mutex suspended_mutex;
+  std::unordered_map<Task*, CoroutineWaiter*> suspended;
+
+  // Who waits for what, for the search for cycles. Guarded by blocked_mutex.
+  std::mutex blocked_mutex;
+  std::unordered_map<ThreadContext*, std::vector<Object*>> blocked;
+
+  std::mutex actors_mutex;
+  std::unordered_map<std::string, ActorCore*> named_actors;    // Guarded by actors_mutex.
+  std::unordered_set<ActorCore*> actors;                       // All alive.
+
+  Events events;
+  Timers timers;
+
+  bool work_visible(bool slot_too = true) const;
+  bool slot_available() const;
+  std::int64_t free_cpus() const { return engine.free_cpus_.load(std::memory_order_relaxed); }
+  bool try_take_slot(std::int64_t units = kCpuUnit);
+  void give_slot(std::int64_t units);
+  /// After a wait: the slot is this thread's again, even if that leaves less than none.
+  void take_back(std::int64_t units);
+  /// Starts what the freed resources allow.
+  void pump();
+  void reserve_or_queue(Task* task, const Demand& demand);
+  void release_demand(const Demand& demand);
+
+  Task* find_work(ThreadContext& context);
+  Task* pop_errand();
+  void worker_main(Worker* worker);
+  void idle(Worker* worker);
+  bool poll_for_work();
+  bool spawn_thread(bool spare);
+  bool wake_one();
+  void arm_monitor();
+  void monitor_tick();
+  std::atomic<bool> monitor_armed{false};
+
+  bool is_cancelled_child(Task* task);
+  void note_cancelled(std::uint64_t id);
+  void cancel_children(std::uint64_t id);
+  std::stop_token stop_token_of(Task* task);
+  void forget_stoppable(Task* task, TaskExtra& extra);
+};
+
+/// Counts a foreign thread inside the engine, so that the engine is not torn down under it.
+class OutsideCall {
+ public:
+  explicit OutsideCall(EngineParts& parts) : parts_(parts) {
+    parts_.outside_calls.fetch_add(1, std::memory_order_acq_rel);
+  }
+  ~OutsideCall() { parts_.outside_calls.fetch_sub(1, std::memory_order_acq_rel); }
+  OutsideCall(const OutsideCall&) = delete;
+  OutsideCall& operator=(const OutsideCall&) = delete;
+
+ private:
+  EngineParts& parts_;
+};
+
+/// Adds `waiter` to what waits for `object`; false if it is sealed already.
+bool add_waiter(Object* object, Waiter* waiter) noexcept;
+/// Takes it out again; false if the object was sealed meanwhile and the waiter is (being) told.
+bool remove_waiter(Object* object, Waiter* waiter) noexcept;
+/// Whose result this object is; null for one that no task makes.
+Task* producer_of(Object* object) noexcept;
+/// A task whose last argument arrived goes where it can run.
+void make_ready(Task* task) noexcept;
+
+/// The worker number of a driver thread while it runs a task that it waits for.
+inline constexpr std::uint32_t kDriverWorker = 0xffff'ffff;
+
+// What the runtime tells of itself (report.cpp, runtime.cpp).
+NodeId node_id_of(Engine& engine);
+std::vector<NodeInfo> nodes_of(Engine& engine);
+State state_of(Engine& engine);
+void write_timeline(Engine& engine, const std::string& path);
+std::string status_of(Engine& engine);
+
+// Actors (actor_core.cpp).
+void actor_post(Task* call);
+bool actor_run_inline(Task* call);
+/// The calls that keep `call` from starting, if its actor is what it waits for.
+std::vector<Task*> actor_blockers(Task* call);
+void actors_shutdown(EngineParts& parts);
+/// A call ended on an actor that was killed to be restarted: whether it will run again there.
+bool actor_retries(Task* call, std::uintptr_t seal);
+void actor_resume(Task* task);
+
+}  // namespace ray::detail

@@ -1,0 +1,243 @@
+// What a runtime tells of itself: state structs, the trace file, the status text.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include <ray/error.hpp>
+#include <ray/store/buffer.hpp>
+
+#include "runtime/actor_core.hpp"
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+/// A JSON string, with everything escaped that must be.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(byte));
+      out += escape;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string micros(std::chrono::nanoseconds time) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.3f", static_cast<double>(time.count()) / 1000.0);
+  return text;
+}
+
+std::string amount(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+class TraceFile {
+ public:
+  explicit TraceFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "w")) {
+    if (file_ == nullptr) fail();
+    write("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
+  }
+  void event(const std::string& json) {
+    write(first_ ? "\n" : ",\n");
+    first_ = false;
+    write(json);
+  }
+  void finish() {
+    write("\n]}\n");
+    std::FILE* file = file_.release();
+    if (std::fclose(file) != 0) fail();
+  }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  void write(const std::string& text) {
+    if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) fail();
+  }
+  [[noreturn]] void fail() {
+    throw Error("ray::timeline: cannot write " + path_ + ": " + std::strerror(errno));
+  }
+  std::string path_;
+  std::unique_ptr<std::FILE, Close> file_;
+  bool first_ = true;
+};
+
+/// Which row of the trace: workers by number, all drivers together as 0.
+std::uint64_t row(WorkerId worker) { return worker.value == kDriverWorker ? 0 : worker.value; }
+
+}  // namespace
+
+State state_of(Engine& engine) {
+  EngineParts& parts = engine.parts();
+  State state;
+  state.tasks = parts.events.snapshot();
+  state.task_events = parts.events.enabled();
+  state.tasks_recorded = parts.events.recorded();
+  state.tasks_dropped = parts.events.dropped();
+  {
+    const std::lock_guard lock(parts.actors_mutex);
+    for (ActorCore* core : parts.actors) {
+      const std::lock_guard inside(core->mutex);
+      ActorInfo info;
+      info.actor_id = ActorId{core->id};
+      info.class_name = std::string(core->cls->name());
+      info.name = core->options.name;
+      info.state = core->state;
+      info.restarts = core->restarts;
+      info.pending_calls = core->pending;
+      info.finished_calls = core->finished;
+      state.actors.push_back(std::move(info));
+    }
+  }
+  {
+    const std::lock_guard threads(parts.threads_mutex);
+    const std::lock_guard sleep(parts.sleep_mutex);
+    for (const auto& worker : parts.workers) {
+      if (worker->gone.load()) continue;
+      const bool idle = std::find(parts.sleeping.begin(), parts.sleeping.end(), worker.get()) !=
+                        parts.sleeping.end();
+      state.workers.push_back({WorkerId{worker->number}, idle, worker->spare});
+    }
+  }
+  state.nodes = nodes_of(engine);
+  return state;
+}
+
+void write_timeline(Engine& engine, const std::string& path) {
+  if (!engine.parts().events.enabled()) {
+    throw InvalidArgumentError(
+        "ray::timeline: tasks are not recorded; start with RuntimeOptions::task_events = true, "
+        "--ray-task-events=1 or RAY_TASK_EVENTS=1");
+  }
+  const State state = state_of(engine);
+  TraceFile file(path);
+  file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{\"name\":" +
+             quoted("node " + node_id_of(engine).hex()) + "}}");
+  std::map<std::uint64_t, std::string> rows{{0, "driver"}};
+  for (const WorkerInfo& worker : state.workers) {
+    rows[worker.worker_id.value] = "worker " + std::to_string(worker.worker_id.value);
+  }
+  std::unordered_map<std::uint64_t, const TaskInfo*> by_id;
+  for (const TaskInfo& task : state.tasks) {
+    by_id[task.task_id.value] = &task;
+    rows.try_emplace(row(task.worker_id), "worker " + std::to_string(task.worker_id.value));
+  }
+  for (const auto& [tid, name] : rows) {
+    file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(tid) +
+               ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(name) + "}}");
+  }
+  std::uint64_t flow = 0;
+  const auto arrow = [&](const char* kind, std::chrono::nanoseconds from, std::uint64_t from_row,
+                         std::chrono::nanoseconds to, std::uint64_t to_row) {
+    const std::string common = std::string(",\"pid\":1,\"cat\":\"") + kind + "\",\"name\":\"" +
+                               kind + "\",\"id\":" + std::to_string(++flow);
+    file.event("{\"ph\":\"s\"" + common + ",\"tid\":" + std::to_string(from_row) +
+               ",\"ts\":" + micros(from) + "}");
+    file.event("{\"ph\":\"f\",\"bp\":\"e\"" + common + ",\"tid\":" + std::to_string(to_row) +
+               ",\"ts\":" + micros(to) + "}");
+  };
+  for (const TaskInfo& task : state.tasks) {
+    if (task.started.count() < 0) continue;
+    const auto ended = task.ended.count() < 0 ? task.started : task.ended;
+    file.event("{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(row(task.worker_id)) +
+               ",\"cat\":\"task\",\"name\":" + quoted(task.name) + ",\"ts\":" +
+               micros(task.started) + ",\"dur\":" + micros(ended - task.started) +
+               ",\"args\":{\"task_id\":\"" + task.task_id.hex() + "\",\"parent_id\":\"" +
+               task.parent_id.hex() + "\",\"state\":\"" + to_string(task.state) +
+               "\",\"attempt\":" + std::to_string(task.attempt) + ",\"submitted_at\":" +
+               quoted(task.file + ":" + std::to_string(task.line)) +
+               ",\"queued_us\":" + micros(task.started - task.submitted) +
+               (task.error.empty() ? "" : ",\"error\":" + quoted(task.error)) + "}}");
+    if (task.submitted.count() >= 0) {
+      arrow("submit", task.submitted, row(task.submitter_id), task.started, row(task.worker_id));
+    }
+    for (const TaskId from : task.args) {
+      const auto found = by_id.find(from.value);
+      if (found == by_id.end() || found->second->ended.count() < 0) continue;
+      arrow("data", found->second->ended, row(found->second->worker_id), task.started,
+            row(task.worker_id));
+    }
+  }
+  file.finish();
+}
+
+std::string status_of(Engine& engine) {
+  const State state = state_of(engine);
+  std::string text = "======== ray status ========\n";
+  const NodeInfo& node = state.nodes.front();
+  text += "Node " + node.node_id.hex() + "\n";
+  std::size_t idle = 0;
+  std::size_t spare = 0;
+  for (const WorkerInfo& worker : state.workers) {
+    idle += worker.idle ? 1 : 0;
+    spare += worker.spare ? 1 : 0;
+  }
+  text += "Workers: " + std::to_string(state.workers.size()) + " (" + std::to_string(idle) +
+          " idle, " + std::to_string(spare) + " standing in for blocked ones)\nResources:\n";
+  for (const auto& [name, total] : node.resources) {
+    const double used = total - node.available.at(name);
+    if (name == "memory") continue;
+    text += "  " + amount(used) + "/" + amount(total) + " " + name + "\n";
+  }
+  const BufferUse arrays = buffer_use();
+  text += "  " + amount(static_cast<double>(arrays.in_use) / 1e6) + " MB in arrays, " +
+          amount(static_cast<double>(arrays.kept) / 1e6) + " MB kept for the next\n";
+  if (state.task_events) {
+    std::map<std::string, std::map<TaskState, std::size_t>> by_name;
+    std::map<TaskState, std::size_t> all;
+    for (const TaskInfo& task : state.tasks) {
+      ++by_name[task.name][task.state];
+      ++all[task.state];
+    }
+    text += "Tasks (" + std::to_string(state.tasks.size()) + " of " +
+            std::to_string(state.tasks_recorded) + " recorded; oldest dropped):\n";
+    const auto line = [&](const std::string& name, const std::map<TaskState, std::size_t>& counts) {
+      text += "  " + name.substr(0, 48) + ":";
+      for (const auto& [task_state, count] : counts) {
+        text += " " + std::to_string(count) + " " + to_string(task_state);
+      }
+      text += "\n";
+    };
+    constexpr std::size_t kNamesMax = 12;
+    std::size_t shown = 0;
+    for (const auto& [name, counts] : by_name) {
+      if (shown++ == kNamesMax) break;
+      line(name, counts);
+    }
+    if (by_name.size() > kNamesMax) {
+      text += "  … and " + std::to_string(by_name.size() - kNamesMax) + " more names\n";
+    }
+    line("all", all);
+  } else {
+    text += "Tasks: not recorded (RuntimeOptions::task_events, RAY_TASK_EVENTS=1)\n";
+  }
+  text += "Actors: " + std::to_string(state.actors.size()) + "\n";
+  constexpr std::size_t kActorsMax = 10;
+  for (std::size_t i = 0; i < state.actors.size() && i < kActorsMax; ++i) {
+    const ActorInfo& actor = state.actors[i];
+    text += "  " + actor.class_name + (actor.name.empty() ? "" : " \"" + actor.name + "\"") + " " +
+            to_string(actor.state) + ", " + std::to_string(actor.pending_calls) + " calls pending, " +
+            std::to_string(actor.finished_calls) + " finished\n";
+  }
+  if (state.actors.size() > kActorsMax) {
+    text += "  … and " + std::to_string(state.actors.size() - kActorsMax) + " more\n";
+  }
+  return text;
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,282 @@
+// The runtime as people see it: init, shutdown, the current one, resources, context.
+#include <ray/runtime.hpp>
+
+#include <algorithm>
+
+#include <ray/actor_pool.hpp>
+
+#include "runtime/actor_core.hpp"
+#include "runtime/config.hpp"
+#include "runtime/parts.hpp"
+
+namespace ray {
+
+namespace {
+
+/// The process's runtimes. Guarded by mutex.
+struct Process {
+  std::recursive_mutex mutex;
+  std::unique_ptr<Runtime> own;           // init()'s, or the one that the first use started.
+  std::vector<detail::Engine*> engines;   // Of all living Runtimes, oldest first.
+  std::atomic<detail::Engine*> current{nullptr};
+  bool ended = false;
+
+  void choose() { current = engines.empty() ? nullptr : engines.back(); }
+  ~Process() {
+    ended = true;
+    own.reset();
+  }
+};
+
+Process& process() {
+  static Process instance;
+  return instance;
+}
+
+std::map<std::string, double> as_amounts(std::int64_t cpu,
+                                       const std::map<std::string, std::int64_t>& others) {
+  std::map<std::string, double> result;
+  result["CPU"] = static_cast<double>(cpu) / static_cast<double>(detail::kCpuUnit);
+  for (const auto& [name, units] : others) {
+    result[name] = static_cast<double>(units) / static_cast<double>(detail::kCpuUnit);
+  }
+  return result;
+}
+
+RuntimeOptions checked(RuntimeOptions options) {
+  detail::check(options);
+  return options;
+}
+
+RuntimeOptions with_environment(RuntimeOptions options) {
+  detail::read_environment(options);
+  return options;
+}
+
+}  // namespace
+
+namespace detail {
+
+Engine& Engine::process_engine() {
+  Process& p = process();
+  Engine* engine = p.current.load(std::memory_order_acquire);
+  if (engine == nullptr) {
+    const std::lock_guard lock(p.mutex);
+    engine = p.current.load();
+    if (engine == nullptr) {
+      if (p.ended) throw Error("ray: the process is ending; no runtime can start");
+      init();
+      engine = p.current.load();
+    }
+  }
+  return *engine;
+}
+
+void throw_empty_handle(const char* call) {
+  throw InvalidArgumentError("ray: " + std::string(call) +
+                             ": the ActorHandle is empty (default-made or moved from)");
+}
+
+void throw_pool_misuse(const char* why) {
+  throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
+}
+
+Engine& engine_of(ActorCore* core) {
+  Engine* engine = Engine::by_index(core->engine_index);
+  if (engine == nullptr) {
+    throw ActorDiedError("actor " + std::string(core->cls->name()) +
+                         " ended: its runtime was shut down");
+  }
+  return *engine;
+}
+
+void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout) {
+  throw GetTimeoutError(
+      "get of '" + task_name(object) + "' timed out after " +
+      std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count()) +
+      " ms: it is not ready; give it more time, or see ray::status()");
+}
+
+bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
+               FailurePtr* failure) {
+  try {
+    if (object == nullptr) throw_empty_ref("try_get");
+    if (timeout) {
+      const auto deadline = deadline_after(*timeout);
+      if (!Engine::wait(object, &deadline)) throw_get_timeout(object, *timeout);
+    } else {
+      Engine::wait(object);
+    }
+  } catch (...) {
+    *failure = make_failure(std::current_exception(), "");
+    return false;
+  }
+  if (object->seal_state() == kValue) return true;
+  *failure = failure_of(object);
+  return false;
+}
+
+std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOptions& options) {
+  if (objects.empty() && options.num_returns <= 1) return {};
+  if (options.num_returns == 0 || options.num_returns > objects.size()) {
+    throw InvalidArgumentError("WaitOptions::num_returns = " + std::to_string(options.num_returns) +
+                               ": must be from 1 to the number of refs, " +
+                               std::to_string(objects.size()));
+  }
+  std::optional<Clock::time_point> deadline;
+  if (options.timeout) deadline = deadline_after(*options.timeout);
+  // A single one can be helped with; of several nobody knows which will be first.
+  if (objects.size() == 1 && !deadline) Engine::wait(objects[0]);
+  Engine::wait_many(objects.data(), objects.size(), options.num_returns, false,
+                    deadline ? &*deadline : nullptr);
+  std::vector<bool> ready(objects.size());
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < objects.size() && count < options.num_returns; ++i) {
+    if (objects[i]->sealed()) {
+      ready[i] = true;
+      ++count;
+    }
+  }
+  return ready;
+}
+
+}  // namespace detail
+
+Runtime::Runtime(const RuntimeOptions& options)
+    : engine_(std::make_unique<detail::Engine>(checked(options))) {
+  Process& p = process();
+  const std::lock_guard lock(p.mutex);
+  p.engines.push_back(engine_.get());
+  p.choose();
+}
+
+Runtime::~Runtime() {
+  {
+    Process& p = process();
+    const std::lock_guard lock(p.mutex);
+    std::erase(p.engines, engine_.get());
+    p.choose();
+  }
+  engine_.reset();
+}
+
+const RuntimeOptions& Runtime::options() const noexcept { return engine_->parts().options; }
+
+Runtime& init(const RuntimeOptions& options) {
+  Process& p = process();
+  const std::lock_guard lock(p.mutex);
+  if (p.own != nullptr) {
+    throw InvalidArgumentError(
+        "ray::init: this process has a runtime already (an earlier init, or the first use started "
+        "it); call ray::shutdown() first, or make a ray::Runtime of your own");
+  }
+  p.own = std::make_unique<Runtime>(with_environment(options));
+  return *p.own;
+}
+
+Runtime& init(int& argc, char** argv, const RuntimeOptions& options) {
+  RuntimeOptions merged = options;
+  detail::read_arguments(argc, argv, merged);
+  return init(merged);
+}
+
+void shutdown() {
+  Process& p = process();
+  std::unique_ptr<Runtime> ending;
+  if (detail::current_context().task != nullptr) {
+    throw InvalidArgumentError(
+        "ray::shutdown: called from inside a task, which it would have to wait for; call it from "
+        "the driver");
+  }
+  {
+    const std::lock_guard lock(p.mutex);
+    ending = std::move(p.own);
+  }
+}
+
+bool is_initialized() {
+  Process& p = process();
+  const std::lock_guard lock(p.mutex);
+  return p.own != nullptr;
+}
+
+namespace {
+
+std::map<std::string, double> resources_in(detail::Engine& engine) {
+  const auto& total = engine.parts().ledger.total();
+  return as_amounts(total.cpu, total.others);
+}
+std::map<std::string, double> resources_free_in(detail::Engine& engine) {
+  detail::EngineParts& parts = engine.parts();
+  const std::lock_guard lock(parts.ledger_mutex);
+  return as_amounts(std::max<std::int64_t>(0, parts.free_cpus()), parts.ledger.available());
+}
+
+}  // namespace
+
+std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(*engine_); }
+std::map<std::string, double> Runtime::available_resources() const { return resources_free_in(*engine_); }
+std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(*engine_); }
+State Runtime::state() const { return detail::state_of(*engine_); }
+void Runtime::timeline(const std::string& path) const { detail::write_timeline(*engine_, path); }
+std::string Runtime::status() const { return detail::status_of(*engine_); }
+
+std::map<std::string, double> cluster_resources() { return resources_in(detail::Engine::current()); }
+std::map<std::string, double> available_resources() { return resources_free_in(detail::Engine::current()); }
+std::vector<NodeInfo> nodes() { return detail::nodes_of(detail::Engine::current()); }
+State state() { return detail::state_of(detail::Engine::current()); }
+void timeline(const std::string& path) {
+  detail::write_timeline(detail::Engine::current(), path);
+}
+std::string status() { return detail::status_of(detail::Engine::current()); }
+
+namespace detail {
+NodeId node_id_of(Engine& engine) { return NodeId{child_id(engine.serial(), 0)}; }
+
+std::vector<NodeInfo> nodes_of(Engine& engine) {
+  NodeInfo node;
+  node.node_id = node_id_of(engine);
+  node.resources = resources_in(engine);
+  node.available = resources_free_in(engine);
+  return {node};
+}
+}  // namespace detail
+
+NodeId Context::node_id() const { return detail::node_id_of(detail::Engine::current()); }
+
+WorkerId Context::worker_id() const {
+  const detail::ThreadContext& context = detail::current_context();
+  if (context.task == nullptr) return {};
+  // A driver that runs the task it waits for is a worker meanwhile.
+  return WorkerId{context.is_worker ? context.worker_number : detail::kDriverWorker};
+}
+
+TaskId Context::task_id() const {
+  const detail::ThreadContext& context = detail::current_context();
+  return context.task == nullptr ? TaskId{} : TaskId{context.task->task_id()};
+}
+
+ActorId Context::actor_id() const {
+  const detail::ThreadContext& context = detail::current_context();
+  return context.actor == nullptr ? ActorId{} : ActorId{detail::actor_id(context.actor)};
+}
+
+int Context::attempt() const {
+  const detail::ThreadContext& context = detail::current_context();
+  if (context.task == nullptr) return 0;
+  const detail::TaskExtra* extra = context.task->extra.load(std::memory_order_acquire);
+  return extra == nullptr ? 0 : extra->attempt.load(std::memory_order_relaxed);
+}
+
+std::stop_token Context::stop_token() const {
+  const detail::ThreadContext& context = detail::current_context();
+  if (context.task == nullptr) return {};
+  return context.engine->parts().stop_token_of(context.task);
+}
+
+std::string Context::task_name() const {
+  const detail::ThreadContext& context = detail::current_context();
+  return context.task == nullptr ? std::string() : detail::task_name(context.task);
+}
+
+}  // namespace ray

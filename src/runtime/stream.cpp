@@ -1,0 +1,106 @@
+// The stream between a generator and its reader: see StreamCore.
+#include <ray/coroutine.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+StreamCore::StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::uint32_t))
+    : task_(task),
+      make_item_(make_item),
+      limit_(Engine::backpressure_of(task)),
+      tail_(make_item(task, 0)) {
+  items_.push_back(tail_);
+}
+
+StreamCore::~StreamCore() {
+  for (Object* item : items_) detail::release(item);
+  detail::release(tail_);
+}
+
+void StreamCore::release() noexcept {
+  if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+Object* StreamCore::front() {
+  const std::lock_guard lock(mutex_);
+  if (items_.empty()) return nullptr;
+  retain(items_.front());
+  return items_.front();
+}
+
+void StreamCore::pop() {
+  Object* item = nullptr;
+  TaskRecord* wake = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    item = items_.front();
+    items_.pop_front();
+    if (paused_ && !ended_ && items_.size() <= limit_ / 2 + 1) {
+      paused_ = false;
+      wake = task_;
+      retain(wake);
+    }
+  }
+  detail::release(item);
+  if (wake != nullptr) {
+    if (Engine* engine = Engine::by_index(wake->engine)) engine->wake_suspended(wake);
+    detail::release(wake);
+  }
+}
+
+bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
+  // Once the lock is gone the generator may go on elsewhere, end, and be forgotten.
+  refs_.fetch_add(1, std::memory_order_relaxed);
+  bool leaves = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ended_) {  // Cancelled: nobody will read it.
+      tail_->ops->drop(tail_, kValue);
+      current_context().coroutine_ended = true;
+      leaves = true;
+    } else {
+      Object* next = make_item_(task_, ++made_);
+      items_.push_back(next);
+      seal_object(tail_, kValue);
+      detail::release(tail_);
+      tail_ = next;
+      if (items_.size() > limit_) {
+        paused_ = true;
+        leaves = promise.suspend_for(node, nullptr);
+      }
+    }
+  }
+  release();
+  return leaves;
+}
+
+void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (std::exchange(ended_, true)) return;
+  Object* last = items_.back();
+  if (seal == kValue) {
+    seal_object(last, kStreamEnd);
+    return;
+  }
+  if (seal == kFailed) store_failure(last, stored_failure(task));
+  Object* end = make_item_(task, ++made_);
+  seal_object(end, kStreamEnd);
+  items_.push_back(end);
+  detail::release(end);
+  seal_object(last, seal);
+}
+
+void StreamCore::abandon() noexcept {
+  TaskRecord* task = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ended_) return;
+    task = task_;
+    retain(task);
+  }
+  Engine::cancel(task, {});
+  detail::release(task);
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,321 @@
+// What a thread does that waits for an object (architecture.md, "Blocking").
+//
+// It helps, but only with what it waits for: the awaited task itself if nobody has begun it, or a
+// task that one waits for, as far as its arguments' producers go. Running any other task on top
+// could bury the awaited one under one that waits for it. When there is nothing to help with, a
+// worker gives its slot away and sleeps; another thread stands in for it.
+//
+// Sound: a task run on top of A is one that A cannot go on without. If it waited for A, A would
+// wait for itself, which is the program's own deadlock (found and thrown below).
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+
+#include <ray/error.hpp>
+#include <ray/runtime/engine.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+struct WaitSet {
+  std::atomic<std::int64_t> remaining;
+  bool stop_at_failure;
+  std::atomic<bool> failed{false};
+  Parker* parker;
+};
+
+struct ThreadWaiter : Waiter {
+  WaitSet* set = nullptr;
+  std::atomic<bool> told{false};
+};
+
+void tell_thread(Waiter* node, std::uintptr_t seal) noexcept {
+  auto* waiter = static_cast<ThreadWaiter*>(node);
+  WaitSet* set = waiter->set;
+  Parker* parker = set->parker;
+  const bool failed = seal != kValue && set->stop_at_failure;
+  if (failed) set->failed.store(true, std::memory_order_release);
+  const bool last = set->remaining.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  waiter->told.store(true, std::memory_order_release);  // From here on both may be gone.
+  if (last || failed) parker->unpark();
+}
+
+namespace {
+
+constexpr std::size_t kAncestorsMax = 64;
+constexpr std::size_t kCycleHopsMax = 256;
+#if defined(RAY_ASAN) || defined(RAY_TSAN)
+constexpr std::size_t kStackReserve = std::size_t{512} << 10;
+#else
+constexpr std::size_t kStackReserve = std::size_t{128} << 10;
+#endif
+
+/// Whether another task may run on top of this thread's stack.
+bool room_on_stack(ThreadContext& context) {
+  if (context.stack_limit == nullptr) {
+    pthread_attr_t attributes;
+    void* lowest = nullptr;
+    std::size_t bytes = 0;
+    if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
+      ::pthread_attr_getstack(&attributes, &lowest, &bytes);
+      ::pthread_attr_destroy(&attributes);
+    }
+    context.stack_limit = static_cast<const char*>(lowest) + std::min(kStackReserve, bytes / 2);
+  }
+  const char here = 0;
+  return std::less<>()(context.stack_limit, &here);
+}
+
+bool claimable(Task* task) {
+  return task->ops->kind == ObjectKind::task &&
+         task->slot.load(std::memory_order_relaxed) >= Lane::kTaskMin;
+}
+
+/// Whether what `object` waits for leads back to a task on this thread.
+bool waits_for_itself(EngineParts& parts, Object* object, Task* mine) {
+  std::vector<Object*> front{object};
+  std::unordered_set<Object*> seen;
+  while (!front.empty() && seen.size() < kCycleHopsMax) {
+    Object* next = front.back();
+    front.pop_back();
+    if (next == nullptr || !seen.insert(next).second || next->sealed()) continue;
+    if (next == mine) return true;
+    Task* task = producer_of(next);
+    if (task == nullptr) continue;
+    if (task == mine) return true;
+    if (task->ops->kind == ObjectKind::actor_call) {
+      for (Task* blocker : actor_blockers(task)) {
+        if (blocker == mine) return true;
+        // A blocker that waits itself leads on.
+        for (const auto& [context, objects] : parts.blocked) {
+          if (context->task != blocker) continue;
+          front.insert(front.end(), objects.begin(), objects.end());
+        }
+      }
+    }
+    for (const auto& [context, objects] : parts.blocked) {
+      if (context->task == task) front.insert(front.end(), objects.begin(), objects.end());
+    }
+  }
+  return false;
+}
+
+/// While it lives, this thread sleeps and its slot is free for others.
+class Blocked {
+ public:
+  Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects)
+      : engine_(engine), context_(current_context()), deficit_(deficit) {
+    EngineParts& parts = engine.parts();
+    if (context_.task != nullptr) {
+      const std::lock_guard lock(parts.blocked_mutex);
+      for (Object* object : objects) {
+        if (!waits_for_itself(parts, object, context_.task)) continue;
+        throw DeadlockError("task '" + task_name(context_.task) + "' waits for '" +
+                            task_name(object) +
+                            "', which waits for it in turn (an actor that calls itself and "
+                            "gets the result?); use co_await, or max_concurrency > 1");
+      }
+      parts.blocked[&context_] = std::move(objects);
+    }
+    held_ = context_.cpu_held;
+    if (context_.task != nullptr || context_.is_worker) {
+      deficit_.fetch_add(1, std::memory_order_relaxed);
+      counted_ = true;
+    }
+    if (held_ > 0) parts.give_slot(held_);
+    if (counted_ && parts.work_visible() && !parts.wake_one()) parts.spawn_thread(true);
+  }
+  ~Blocked() {
+    EngineParts& parts = engine_.parts();
+    if (context_.task != nullptr) {
+      const std::lock_guard lock(parts.blocked_mutex);
+      parts.blocked.erase(&context_);
+    }
+    if (counted_) deficit_.fetch_sub(1, std::memory_order_relaxed);
+    // May leave less than nothing free: whoever comes to the end of its task gives way.
+    if (held_ > 0) parts.take_back(held_);
+  }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+
+ private:
+  Engine& engine_;
+  ThreadContext& context_;
+  std::atomic<int>& deficit_;
+  std::int64_t held_ = 0;
+  bool counted_ = false;
+};
+
+struct AncestorSearch {
+  Task* found = nullptr;
+};
+
+void look_for_unsealed(void* search, Object* argument) {
+  auto* state = static_cast<AncestorSearch*>(search);
+  if (state->found != nullptr || argument == nullptr || argument->sealed()) return;
+  Task* producer = producer_of(argument);
+  if (producer == nullptr) return;
+  retain(producer);
+  state->found = producer;
+}
+
+/// Keeps a task that waits for arguments from starting while its arguments are looked at.
+bool pin_waiting(Task* task) {
+  std::uint32_t missing = task->missing.load(std::memory_order_acquire);
+  while (missing != 0) {
+    if (task->missing.compare_exchange_weak(missing, missing + 1, std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool Engine::help(Task* task) {
+  ThreadContext& context = thread_context;
+  if (task->engine != index_ || !room_on_stack(context)) return false;
+  if (task->ops->kind == ObjectKind::actor_call) return actor_run_inline(task);
+  if (!claimable(task)) return false;
+  const std::int64_t lacking = kCpuUnit - context.cpu_held;
+  if (lacking > 0 && !parts_->try_take_slot(lacking)) return false;
+  const bool claimed = context.lane_engine == serial_ ? context.lane->claim_own(task)
+                                                      : Lane::claim(task);
+  if (claimed) {
+    const bool wanted = context.wants_next;
+    context.wants_next = false;
+    const std::int64_t held = context.cpu_held;
+    if (lacking > 0) context.cpu_held = kCpuUnit;
+    run_task(task);
+    context.cpu_held = held;
+    context.wants_next = wanted;
+  }
+  if (lacking > 0) parts_->give_slot(lacking);
+  return claimed;
+}
+
+/// Runs what an unready task waits for, first of all; false if there is nothing to claim.
+bool Engine::help_ancestor(Task* task) {
+  if (task->missing.load(std::memory_order_relaxed) == 0) return false;
+  retain(task);
+  bool helped = false;
+  for (std::size_t depth = 0; depth < kAncestorsMax; ++depth) {
+    if (task->engine != index_) break;
+    if (depth > 0 && help(task)) {
+      helped = true;
+      break;
+    }
+    if (!pin_waiting(task)) break;
+    AncestorSearch search;
+    task->ops->arguments(task, look_for_unsealed, &search);
+    if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(task);
+    if (search.found == nullptr) break;
+    release(task);
+    task = search.found;
+  }
+  release(task);
+  return helped;
+}
+
+bool Engine::wait(Object* object, const Clock::time_point* deadline) {
+  if (object->sealed()) return true;
+  Task* task = producer_of(object);
+  ThreadContext& context = thread_context;
+  Engine* engine = context.engine;
+  if (engine == nullptr && task != nullptr) engine = by_index(task->engine);
+  if (task != nullptr && engine != nullptr && deadline == nullptr) {
+    const bool inside = context.task != nullptr;
+    std::optional<OutsideCall> call;
+    if (!inside) call.emplace(*engine->parts_);
+    // A task may also run what the awaited one waits for; a driver runs just the awaited one.
+    const auto help_once = [&] {
+      return engine->help(task) || (inside && engine->help_ancestor(task));
+    };
+    while (!object->sealed() && help_once()) {
+    }
+    if (object->sealed()) return true;
+    const bool busy = engine->free_cpus_.load(std::memory_order_relaxed) < kCpuUnit;
+    const auto spin = busy ? std::chrono::microseconds(2) : engine->parts_->options.spin_us;
+    if (spin.count() > 0) {
+      const auto until = Clock::now() + spin;
+      do {
+        for (int i = 0; i < 32; ++i) {
+          if (object->sealed()) return true;
+          __builtin_ia32_pause();
+        }
+        if (help_once() && object->sealed()) return true;
+      } while (Clock::now() < until);
+    }
+  }
+  return wait_many(&object, 1, 1, false, deadline);
+}
+
+bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t count,
+                       bool stop_at_failure, const Clock::time_point* deadline) {
+  std::int64_t needed = static_cast<std::int64_t>(count);
+  std::vector<Object*> pending;
+  for (std::size_t i = 0; i < size && needed > 0; ++i) {
+    const std::uintptr_t state = objects[i]->seal_state();
+    if (state == kPending) {
+      pending.push_back(objects[i]);
+    } else {
+      --needed;
+      if (stop_at_failure && state != kValue) return false;
+    }
+  }
+  if (needed <= 0) return true;
+  if (deadline != nullptr && *deadline <= Clock::now()) return false;
+
+  ThreadContext& context = current_context();
+  Engine* engine = context.engine;
+  if (engine == nullptr) {
+    Task* task = producer_of(pending.front());
+    engine = task != nullptr ? by_index(task->engine) : nullptr;
+  }
+  std::optional<OutsideCall> call;
+  if (engine != nullptr) call.emplace(*engine->parts_);
+
+  WaitSet set{{needed}, stop_at_failure, {}, &Parker::mine()};
+  const auto waiters = std::make_unique<ThreadWaiter[]>(pending.size());
+  std::size_t registered = 0;
+  for (; registered < pending.size(); ++registered) {
+    ThreadWaiter& waiter = waiters[registered];
+    waiter.set = &set;
+    waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kThread;
+    if (!add_waiter(pending[registered], &waiter)) {
+      waiter.told.store(true, std::memory_order_relaxed);
+      if (stop_at_failure && pending[registered]->seal_state() != kValue) set.failed = true;
+      set.remaining.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+  const auto over = [&] {
+    return set.remaining.load(std::memory_order_acquire) <= 0 ||
+           set.failed.load(std::memory_order_acquire);
+  };
+  const auto leave = [&] {
+    for (std::size_t i = 0; i < registered; ++i) {
+      if (waiters[i].told.load(std::memory_order_acquire)) continue;
+      if (remove_waiter(pending[i], &waiters[i])) continue;
+      while (!waiters[i].told.load(std::memory_order_acquire)) __builtin_ia32_pause();
+    }
+  };
+  if (!over()) {
+    try {
+      std::optional<Blocked> blocked;
+      if (engine != nullptr) blocked.emplace(*engine, engine->deficit_, pending);
+      while (!over()) {
+        set.parker->park_until(deadline);
+        if (deadline != nullptr && *deadline <= Clock::now()) break;
+      }
+    } catch (...) {
+      leave();
+      throw;
+    }
+  }
+  leave();
+  return set.remaining.load(std::memory_order_acquire) <= 0;
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,424 @@
+// Worker threads: where they find work, how they sleep, who wakes them, when there are more.
+//
+// Slots: `free_cpus_` is what of num_cpus nobody holds. A worker takes one slot before it looks for
+// plain tasks and keeps it from task to task. A thread that waits gives its slot away and takes it
+// back without asking, so the count may go below 0 for a while; whoever ends a task then gives way
+// (Ray does the same). Errands (actors' turns, tasks with reserved resources) need no slot.
+//
+// Waking: a thread that is about to sleep first says so (`sleepers_`), then makes that visible to
+// all others (membarrier), then looks for work once more. Whoever queues work looks at `sleepers_`
+// afterwards. So either the sleeper sees the work, or the other sees the sleeper: nothing is lost.
+// Only one thread polls at a time (`spinners_`), and while it does nobody is woken.
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <ray/error.hpp>
+#include <ray/runtime/actor_core.hpp>
+#include <ray/runtime/engine.hpp>
+
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr std::size_t kStealMax = 32;
+constexpr std::size_t kDeep = 64;
+constexpr auto kMonitorTick = std::chrono::milliseconds(1);
+constexpr auto kSpareIdle = std::chrono::seconds(1);
+
+}  // namespace
+
+bool EngineParts::slot_available() const {
+  return engine.free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit &&
+         cpu_wanted.load(std::memory_order_relaxed) == 0;
+}
+
+bool EngineParts::work_visible(bool slot_too) const {
+  if (errand_count.load(std::memory_order_acquire) != 0) return true;
+  if (slot_too && !slot_available()) return false;
+  const std::uint32_t count = lane_count.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (!lanes[i].load(std::memory_order_relaxed)->looks_empty()) return true;
+  }
+  return false;
+}
+
+bool EngineParts::try_take_slot(std::int64_t units) {
+  if (cpu_wanted.load(std::memory_order_relaxed) != 0) return false;
+  std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
+  while (free >= units) {
+    if (engine.free_cpus_.compare_exchange_weak(free, free - units, std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void EngineParts::give_slot(std::int64_t units) {
+  engine.free_cpus_.fetch_add(units, std::memory_order_acq_rel);
+  if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
+  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+}
+
+void EngineParts::take_back(std::int64_t units) {
+  engine.free_cpus_.fetch_sub(units, std::memory_order_acq_rel);
+}
+
+void EngineParts::reserve_or_queue(Task* task, const Demand& demand) {
+  std::optional<std::string> never;
+  {
+    const std::lock_guard lock(ledger_mutex);
+    never = ledger.infeasible(demand);
+    if (!never) {
+      waiting.emplace_back(demand, task);
+      cpu_wanted.fetch_add(1);
+    }
+  }
+  if (never) {
+    store_failure(task, make_failure(std::make_exception_ptr(UnschedulableError(
+                                         "'" + task_name(task) + "' can never run: it " + *never)),
+                                     task_name(task)));
+    engine.complete(task, kFailed);
+    return;
+  }
+  pump();
+}
+
+void EngineParts::pump() {
+  std::vector<Task*> granted;
+  {
+    const std::lock_guard lock(ledger_mutex);
+    bool cpu_short = false;
+    std::unordered_set<std::string> short_of;  // What an earlier one waits for is not given away.
+    for (auto it = waiting.begin(); it != waiting.end();) {
+      const Demand& demand = it->first;
+      bool waits = cpu_short && demand.cpu > 0;
+      for (const auto& [name, units] : demand.others) waits |= short_of.contains(name);
+      if (!waits && ledger.try_reserve(demand)) {
+        std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
+        while (free >= demand.cpu && !engine.free_cpus_.compare_exchange_weak(
+                                         free, free - demand.cpu, std::memory_order_acq_rel)) {
+        }
+        if (free >= demand.cpu || demand.cpu == 0) {
+          granted.push_back(it->second);
+          it = waiting.erase(it);
+          continue;
+        }
+        ledger.release(demand);
+        cpu_short = true;
+      } else if (!waits) {
+        for (const auto& [name, units] : demand.others) short_of.insert(name);
+      }
+      ++it;
+    }
+    cpu_wanted.store(cpu_short ? 1 : 0);
+  }
+  for (Task* task : granted) {
+    task->flags |= kGranted;
+    engine.enqueue_errand(task);
+  }
+}
+
+void EngineParts::release_demand(const Demand& demand) {
+  {
+    const std::lock_guard lock(ledger_mutex);
+    ledger.release(demand);
+    engine.free_cpus_.fetch_add(demand.cpu, std::memory_order_acq_rel);
+    if (waiting.empty()) {
+      if (engine.sleepers_.load(std::memory_order_seq_cst) == 0) return;
+    }
+  }
+  pump();
+  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+}
+
+void Engine::enqueue_errand(Task* task) {
+  EngineParts& parts = *parts_;
+  {
+    const std::lock_guard lock(parts.errands_mutex);
+    task->slot.store(0, std::memory_order_relaxed);
+    parts.errands.push_back(task);
+    parts.errand_count.fetch_add(1, std::memory_order_seq_cst);
+  }
+  if (sleepers_.load(std::memory_order_seq_cst) > spinners_.load(std::memory_order_seq_cst)) {
+    parts.wake_one();
+  } else if (spinners_.load(std::memory_order_relaxed) == 0) {
+    parts.arm_monitor();  // All threads are busy: soon enough one ends its task, or is added.
+  }
+}
+
+Task* EngineParts::pop_errand() {
+  if (errand_count.load(std::memory_order_acquire) == 0) return nullptr;
+  const std::lock_guard lock(errands_mutex);
+  if (errands.empty()) return nullptr;
+  Task* task = errands.front();
+  errands.pop_front();
+  errand_count.fetch_sub(1, std::memory_order_acq_rel);
+  return task;
+}
+
+Task* EngineParts::find_work(ThreadContext& context) {
+  if (context.lane_engine == engine.serial()) {
+    if (Task* task = context.lane->pop()) return task;
+  }
+  const std::uint32_t count = lane_count.load(std::memory_order_acquire);
+  for (std::uint32_t k = 0; k < count; ++k) {
+    std::uint32_t at = context.steal_from + k;
+    if (at >= count) at %= count;
+    Lane* lane = lanes[at].load(std::memory_order_relaxed);
+    Task* stolen[kStealMax];
+    // Few tasks in a worker's lane are the roots of what it is deep inside of: taking one is
+    // enough. Many, or an outside thread's, are taken in batches.
+    const std::size_t n = lane->steal(stolen, lane->size_hint() > kDeep ? kStealMax : 1);
+    if (n == 0) continue;
+    context.steal_from = at;
+    if (n > 1) {
+      for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(stolen[i], 1);
+      if (context.lane_engine != engine.serial()) engine.attach_lane();
+      for (std::size_t i = n - 1; i > 0; --i) context.lane->push(stolen[i]);
+    }
+    return stolen[0];
+  }
+  return nullptr;
+}
+
+void Engine::run_chain(Task* task) {
+  ThreadContext& context = thread_context;
+  context.wants_next = context.cpu_held >= kCpuUnit;
+  do {
+    context.next_task = nullptr;
+    run_task(task);
+    task = context.next_task;
+  } while (task != nullptr);
+  context.wants_next = false;
+}
+
+bool Engine::admit(Task* task) {
+  if (task->has(kResumed) || task->has(kInternal)) return true;  // They look for themselves.
+  if (task->sealed()) {
+    complete(task, kCancelled);
+    return false;
+  }
+  if (parts_->stopping.load(std::memory_order_relaxed)) {
+    complete(task, kShutdown);
+    return false;
+  }
+  if (parts_->is_cancelled_child(task)) {
+    complete(task, kCancelled);
+    return false;
+  }
+  if (task->has(kTraced)) {
+    const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+    Events::started(task, extra != nullptr ? static_cast<std::uint32_t>(extra->attempt) : 0);
+  }
+  return true;
+}
+
+void Engine::run_task(Task* task) {
+  if ((task->sealed() || special_.load(std::memory_order_relaxed)) && !admit(task)) return;
+  ThreadContext& context = thread_context;
+  Engine* const engine = context.engine;
+  Task* const outer = context.task;
+  const std::uint64_t id = context.id;
+  const std::uint32_t children = context.children;
+  ActorCore* const actor = context.actor;
+  const std::int64_t held = context.cpu_held;
+  context.engine = this;
+  context.task = task;
+  context.id = 0;
+  context.children = 0;
+  context.actor = task->ops->kind == ObjectKind::actor_call ? static_cast<ActorCall*>(task)->core
+                                                            : nullptr;
+  if (task->has(kGranted)) context.cpu_held = extra_of(task).demand.cpu;
+  task->ops->run(task);
+  context.engine = engine;
+  context.task = outer;
+  context.id = id;
+  context.children = children;
+  context.actor = actor;
+  context.cpu_held = held;
+}
+
+void EngineParts::worker_main(Worker* worker) {
+  ThreadContext& context = thread_context;
+  context.engine = &engine;
+  context.is_worker = true;
+  context.worker_number = worker->number;
+  context.steal_from = worker->number;
+  bool fresh = true;  // Just woken: whoever finds more than one task wakes the next thread.
+  for (;;) {
+    if (Task* errand = pop_errand()) {
+      if (context.cpu_held != 0) give_slot(std::exchange(context.cpu_held, 0));
+      if (fresh && work_visible()) engine.notify();
+      fresh = false;
+      engine.run_chain(errand);
+      continue;
+    }
+    const bool give_way = context.cpu_held != 0 &&
+                          (engine.free_cpus_.load(std::memory_order_relaxed) < 0 ||
+                           cpu_wanted.load(std::memory_order_relaxed) != 0);
+    if (give_way) give_slot(std::exchange(context.cpu_held, 0));
+    if (context.cpu_held == 0 && try_take_slot()) context.cpu_held = kCpuUnit;
+    if (context.cpu_held != 0) {
+      if (Task* task = find_work(context)) {
+        if (fresh && work_visible()) engine.notify();
+        fresh = false;
+        engine.run_chain(task);
+        continue;
+      }
+      engine.free_cpus_.fetch_add(std::exchange(context.cpu_held, 0), std::memory_order_acq_rel);
+      if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
+    }
+    if (joining.load(std::memory_order_acquire) && !work_visible(false)) break;
+    slab_flush();
+    idle(worker);
+    if (worker->ended) break;
+    fresh = true;
+  }
+  slab_flush();
+  // Somebody else may be waiting for what only this thread knew of.
+  if (joining.load()) {
+    const std::lock_guard lock(sleep_mutex);
+    for (Worker* other : sleeping) other->parker.load()->unpark();
+  }
+}
+
+/// Polls for work on behalf of all threads that sleep; true if there is some.
+bool EngineParts::poll_for_work() {
+  const auto until = Clock::now() + options.spin_us;
+  bool found = false;
+  int pauses = 1;
+  do {
+    for (int i = 0; i < pauses; ++i) __builtin_ia32_pause();
+    if (pauses < 64) pauses *= 2;
+    found = work_visible() || joining.load(std::memory_order_relaxed);
+  } while (!found && Clock::now() < until);
+  engine.spinners_.store(0, std::memory_order_seq_cst);
+  return found;
+}
+
+/// Until there may be work; the worker's `ended` says that it was idle for too long.
+void EngineParts::idle(Worker* worker) {
+  int none = 0;
+  bool polls = engine.spinners_.compare_exchange_strong(none, kNoWake);
+  for (;;) {
+    if (polls && poll_for_work()) return;
+    // Say that we sleep, make sure everybody sees it, look once more.
+    {
+      const std::lock_guard lock(sleep_mutex);
+      sleeping.push_back(worker);
+      engine.sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    if (Engine::asymmetric_) {
+      ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    } else {
+      Engine::fence_word_.fetch_add(0, std::memory_order_seq_cst);
+    }
+    const auto until = Clock::now() + kSpareIdle;
+    bool in_time = true;
+    for (;;) {
+      const bool leave =
+          !in_time || work_visible() || joining.load(std::memory_order_seq_cst);
+      {
+        const std::lock_guard lock(sleep_mutex);
+        const auto at = std::find(sleeping.begin(), sleeping.end(), worker);
+        if (at == sleeping.end()) break;  // Woken, to poll: wake_one() has said so for us.
+        if (leave) {
+          sleeping.erase(at);
+          engine.sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+          worker->ended = !in_time;
+          return;
+        }
+      }
+      worker->parker.load()->park_until(worker->spare ? &until : nullptr);
+      in_time = !worker->spare || Clock::now() < until;
+    }
+    polls = true;
+  }
+}
+
+bool EngineParts::wake_one() {
+  Worker* worker = nullptr;
+  {
+    const std::lock_guard lock(sleep_mutex);
+    if (sleeping.empty()) return false;
+    int none = 0;
+    // One that polls will find it; and one wake per burst: the woken one polls on our behalf.
+    if (!engine.spinners_.compare_exchange_strong(none, kNoWake)) return true;
+    worker = sleeping.back();  // The one that slept last is the warmest.
+    sleeping.pop_back();
+    engine.sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+  }
+  worker->parker.load()->unpark();
+  return true;
+}
+
+void Engine::notify_slow() {
+  if (sleepers_.load(std::memory_order_relaxed) > spinners_.load(std::memory_order_relaxed)) {
+    if (free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit ||
+        parts_->errand_count.load(std::memory_order_relaxed) != 0) {
+      parts_->wake_one();
+    }
+  } else if (spinners_.load(std::memory_order_relaxed) == 0) {
+    parts_->arm_monitor();
+  }
+}
+
+bool EngineParts::spawn_thread(bool spare) {
+  if (joining.load(std::memory_order_relaxed)) return false;
+  int count = thread_count.load();
+  do {
+    if (count >= max_threads) return false;
+  } while (!thread_count.compare_exchange_weak(count, count + 1));
+  std::vector<std::unique_ptr<Worker>> ended;
+  auto worker = std::make_unique<Worker>();
+  worker->number = numbers.fetch_add(1) + 1;
+  worker->spare = spare;
+  Worker* raw = worker.get();
+  {
+    const std::lock_guard lock(threads_mutex);
+    std::erase_if(workers, [&](std::unique_ptr<Worker>& old) {
+      if (!old->gone.load(std::memory_order_acquire)) return false;
+      ended.push_back(std::move(old));
+      return true;
+    });
+    raw->thread = std::thread([this, raw] {
+      raw->parker = &Parker::mine();
+      ::pthread_setname_np(::pthread_self(), ("ray-w" + std::to_string(raw->number)).c_str());
+      worker_main(raw);
+      thread_count.fetch_sub(1);
+      raw->gone.store(true, std::memory_order_release);
+    });
+    workers.push_back(std::move(worker));
+  }
+  for (auto& old : ended) old->thread.join();
+  return true;
+}
+
+void EngineParts::arm_monitor() {
+  if (monitor_armed.load(std::memory_order_relaxed) ||
+      monitor_armed.exchange(true, std::memory_order_acq_rel)) {
+    return;
+  }
+  timers.at(Clock::now() + kMonitorTick, [this] { monitor_tick(); });
+}
+
+/// Work that nobody took for a whole tick, though it could run: the threads are all busy or
+/// blocked in ways we cannot see. One more thread.
+void EngineParts::monitor_tick() {
+  const bool stuck = work_visible() && engine.spinners_.load() == 0;
+  if (stuck) {
+    if (!wake_one()) spawn_thread(true);
+    timers.at(Clock::now() + kMonitorTick, [this] { monitor_tick(); });
+    return;
+  }
+  monitor_armed.store(false, std::memory_order_release);
+  if (work_visible() && engine.spinners_.load() == 0) arm_monitor();
+}
+
+}  // namespace ray::detail

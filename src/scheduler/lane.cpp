@@ -1,0 +1,137 @@
+#include <ray/scheduler/lane.hpp>
+
+namespace ray::detail {
+
+namespace {
+constexpr std::size_t kInitialSlots = 1024;
+}
+
+Lane::Lane() : slots_(nullptr), capacity_(kInitialSlots), ring_(nullptr) {
+  rings_.push_back(std::make_unique<Ring>(kInitialSlots));
+  slots_ = rings_.back()->slots.get();
+  ring_.store(rings_.back().get(), std::memory_order_release);
+}
+
+Lane::~Lane() = default;
+
+Task* Lane::pop() {
+  std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+  if (b <= top_.load(std::memory_order_relaxed)) return nullptr;
+  for (;;) {
+    --b;
+    bottom_.store(b, std::memory_order_relaxed);
+    Slot& slot = slots_[b & (capacity_ - 1)];
+    // seq_cst: the 0 is visible before top is read below (I4).
+    const std::uintptr_t word = slot.exchange(0, std::memory_order_seq_cst);
+    if (word >= kTaskMin) return reinterpret_cast<Task*>(word);
+    std::uint64_t t = top_.load(std::memory_order_seq_cst);
+    if (t >= b) {
+      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
+      bottom_.store(b + 1, std::memory_order_release);
+      return nullptr;
+    }
+  }
+}
+
+bool Lane::claim_own(Task* task) {
+  const std::uint64_t b = bottom_.load(std::memory_order_relaxed) - 1;
+  Slot* slot = &slots_[b & (capacity_ - 1)];
+  const std::uintptr_t at = task->slot.load(std::memory_order_relaxed);
+  if (at == reinterpret_cast<std::uintptr_t>(slot) &&
+      slot->load(std::memory_order_relaxed) == reinterpret_cast<std::uintptr_t>(task)) {
+    // The newest. pop() may still lose it to a thief, and then has looked below: never happens to
+    // return another task, because everything below a stolen task is gone (or a hole: see below).
+    bottom_.store(b, std::memory_order_relaxed);
+    const std::uintptr_t word = slot->exchange(0, std::memory_order_seq_cst);
+    if (word >= kTaskMin) {
+      skip_taken();
+      return true;
+    }
+    std::uint64_t t = top_.load(std::memory_order_seq_cst);
+    if (t >= b) {
+      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
+      bottom_.store(b + 1, std::memory_order_release);
+    }
+    return false;
+  }
+  return claim(task);
+}
+
+/// Takes the holes at the bottom away, so that the newest live task is at the bottom again.
+void Lane::skip_taken() {
+  std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+  while (b > top_.load(std::memory_order_relaxed)) {
+    Slot& slot = slots_[(b - 1) & (capacity_ - 1)];
+    if (slot.load(std::memory_order_relaxed) != kTaken) return;
+    --b;
+    bottom_.store(b, std::memory_order_relaxed);
+    slot.exchange(0, std::memory_order_seq_cst);
+    std::uint64_t t = top_.load(std::memory_order_seq_cst);
+    if (t >= b) {
+      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
+      bottom_.store(b + 1, std::memory_order_release);
+      return;
+    }
+  }
+}
+
+std::size_t Lane::steal(Task** out, std::size_t max) {
+  if (looks_empty() || thief_.exchange(true, std::memory_order_acquire)) return 0;
+  std::size_t count = 0;
+  const std::uint64_t first = top_.load(std::memory_order_seq_cst);
+  std::uint64_t t = first;
+  const std::uint64_t b = bottom_.load(std::memory_order_acquire);
+  const Ring* ring = ring_.load(std::memory_order_acquire);
+  if (t < b) {
+    const std::uint64_t half = (b - t + 1) / 2;
+    if (half < max) max = static_cast<std::size_t>(half);
+  }
+  while (t < b && count < max) {
+    Slot& slot = ring->slots[t & (ring->capacity - 1)];
+    std::uintptr_t word = slot.load(std::memory_order_seq_cst);
+    if (word >= kTaskMin) {
+      if (!slot.compare_exchange_strong(word, kTaken, std::memory_order_acq_rel)) continue;
+      out[count++] = reinterpret_cast<Task*>(word);
+    } else if (word != kTaken) {
+      break;  // Popped by the owner, or the ring is growing.
+    }
+    ++t;
+  }
+  // Fails only if the owner found the lane empty and moved top itself (I4).
+  std::uint64_t expected = first;
+  if (t != first) top_.compare_exchange_strong(expected, t, std::memory_order_seq_cst);
+  thief_.store(false, std::memory_order_release);
+  return count;
+}
+
+void Lane::make_room() {
+  const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+  // Claimed tasks leave kTaken behind; where no thief comes by, the owner moves top itself.
+  if (!thief_.exchange(true, std::memory_order_acquire)) {
+    const std::uint64_t first = top_.load(std::memory_order_seq_cst);
+    std::uint64_t t = first;
+    while (t < b && slots_[t & (capacity_ - 1)].load(std::memory_order_acquire) == kTaken) ++t;
+    if (t != first) top_.store(t, std::memory_order_seq_cst);
+    thief_.store(false, std::memory_order_release);
+  }
+  top_seen_ = top_.load(std::memory_order_acquire);
+  if (b - top_seen_ < capacity_ - capacity_ / 4) return;
+
+  auto grown = std::make_unique<Ring>(capacity_ * 2);
+  for (std::uint64_t i = top_seen_; i < b; ++i) {
+    const std::uintptr_t word =
+        slots_[i & (capacity_ - 1)].exchange(kMoved, std::memory_order_acq_rel);
+    Slot& slot = grown->slots[i & (grown->capacity - 1)];
+    if (word >= kTaskMin) {
+      reinterpret_cast<Task*>(word)->slot.store(reinterpret_cast<std::uintptr_t>(&slot),
+                                                std::memory_order_release);
+    }
+    slot.store(word, std::memory_order_release);
+  }
+  slots_ = grown->slots.get();
+  capacity_ = grown->capacity;
+  ring_.store(grown.get(), std::memory_order_release);
+  rings_.push_back(std::move(grown));
+}
+
+}  // namespace ray::detail

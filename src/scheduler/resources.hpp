@@ -1,0 +1,49 @@
+// What a node has and what tasks hold, apart from CPU slots (those are counted by the runtime,
+// because plain tasks take them without a lock). A decider: no thread, lock or clock of its own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include <ray/options.hpp>
+
+namespace ray::detail {
+
+/// What a task or an actor asks for, in 1/10,000 of a unit (Ray's granularity).
+struct Demand {
+  std::int64_t cpu = 0;
+  std::map<std::string, std::int64_t> others;  // "GPU", "memory" and custom ones.
+
+  bool only_cpu() const noexcept { return others.empty(); }
+};
+
+/// Checks the fields and turns them into a demand. Throws InvalidArgumentError that names the
+/// field and its value.
+Demand make_demand(double num_cpus, double num_gpus, double memory,
+                   const std::map<std::string, double>& resources, const char* options_name);
+
+/// `value` in 1/10,000. Throws InvalidArgumentError unless it is finite, >= 0 and not absurd.
+std::int64_t to_units(double value, const std::string& what);
+
+/// Invariant: 0 <= available[r] <= total[r] for each resource.
+class ResourceLedger {
+ public:
+  explicit ResourceLedger(Demand total) : total_(total), available_(std::move(total.others)) {}
+
+  /// Nothing, or what the node can never give, in words.
+  std::optional<std::string> infeasible(const Demand& demand) const;
+  /// Takes all of the non-CPU part, or nothing.
+  bool try_reserve(const Demand& demand);
+  void release(const Demand& demand);
+
+  const Demand& total() const noexcept { return total_; }
+  const std::map<std::string, std::int64_t>& available() const noexcept { return available_; }
+
+ private:
+  Demand total_;
+  std::map<std::string, std::int64_t> available_;
+};
+
+}  // namespace ray::detail

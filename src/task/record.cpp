@@ -1,0 +1,167 @@
+#include <ray/task/record.hpp>
+
+#include <cxxabi.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <typeinfo>
+
+namespace ray {
+
+namespace detail {
+
+void assertion_failed(const char* condition, const char* file, int line) noexcept {
+  std::fprintf(stderr, "ray: internal error: assertion '%s' failed at %s:%d\n", condition, file,
+               line);
+  std::abort();
+}
+
+std::string hex_id(std::uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+namespace {
+
+std::string demangle(const std::type_info& type) {
+  int status = 0;
+  char* text = abi::__cxa_demangle(type.name(), nullptr, nullptr, &status);
+  std::string result = status == 0 && text != nullptr ? text : type.name();
+  std::free(text);
+  return result;
+}
+
+struct Described {
+  std::string type;
+  std::string text;
+};
+
+Described describe_parts(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& e) {
+    return {demangle(typeid(e)), e.what()};
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return {type != nullptr ? demangle(*type) : "unknown type", ""};
+  }
+}
+
+}  // namespace
+
+std::string describe(const std::exception_ptr& exception) {
+  const Described parts = describe_parts(exception);
+  return parts.text.empty() ? parts.type : parts.type + ": " + parts.text;
+}
+
+FailurePtr make_failure(std::exception_ptr exception, std::string_view task_name) {
+  auto failure = std::make_shared<Failure>();
+  failure->exception = std::move(exception);
+  if (!task_name.empty()) failure->trail.emplace_back(task_name);
+  return failure;
+}
+
+FailurePtr extend_failure(const FailurePtr& cause, std::string_view task_name) {
+  auto failure = std::make_shared<Failure>(*cause);
+  if (failure->trail.size() < kTrailMax) {
+    failure->trail.emplace_back(task_name);
+  } else {
+    ++failure->trail_dropped;
+  }
+  return failure;
+}
+
+std::shared_ptr<const Error> to_error(const Failure& failure) {
+  const Described parts = describe_parts(failure.exception);
+  std::string text = failure.trail.empty() ? "failed: " : "task '" + failure.trail[0] + "' failed: ";
+  text += parts.text.empty() ? parts.type : parts.type + ": " + parts.text;
+  for (std::size_t i = 1; i < failure.trail.size(); ++i) {
+    text += "\n  and so '" + failure.trail[i] + "', which takes its result, did not run";
+  }
+  if (failure.trail_dropped != 0) {
+    text += "\n  and so did " + std::to_string(failure.trail_dropped) + " more tasks not run";
+  }
+  try {
+    std::rethrow_exception(failure.exception);
+  } catch (const TaskError&) {
+  } catch (const Error& e) {
+    return std::make_shared<Error>(failure.trail.empty() ? e.what() : text, e.code());
+  } catch (...) {
+  }
+  return std::make_shared<TaskError>(text, parts.type, failure.trail, failure.exception);
+}
+
+namespace {
+
+/// Objects that die while another one dies wait here: a chain of a million objects, each the last
+/// holder of the next, must not recurse.
+struct DestroyQueue {
+  bool active = false;
+  Object* head = nullptr;
+};
+constinit thread_local DestroyQueue destroy_queue;
+
+}  // namespace
+
+void destroy_object(Object* object) noexcept {
+  if (destroy_queue.active) {
+    object->waiters.store(reinterpret_cast<std::uintptr_t>(destroy_queue.head) |
+                              (object->waiters.load(std::memory_order_relaxed) << 48),
+                          std::memory_order_relaxed);
+    destroy_queue.head = object;
+    return;
+  }
+  destroy_queue.active = true;
+  object->ops->destroy(object);
+  while (destroy_queue.head != nullptr) {
+    Object* next = destroy_queue.head;
+    const std::uintptr_t word = next->waiters.load(std::memory_order_relaxed);
+    destroy_queue.head = reinterpret_cast<Object*>(word & 0xffff'ffff'ffffULL);
+    next->waiters.store(word >> 48, std::memory_order_relaxed);
+    next->ops->destroy(next);
+  }
+  destroy_queue.active = false;
+}
+
+void store_failure(Object* object, FailurePtr failure) {
+  ::new (object->value()) FailurePtr*(new FailurePtr(std::move(failure)));
+}
+
+const FailurePtr& stored_failure(Object* object) noexcept {
+  return **static_cast<FailurePtr**>(object->value());
+}
+
+void drop_failure(Object* object) noexcept { delete *static_cast<FailurePtr**>(object->value()); }
+
+FailurePtr failure_of(Object* object) {
+  const auto sealed_by = [&](std::exception_ptr exception) {
+    return make_failure(std::move(exception), "");
+  };
+  std::string who = "task " + hex_id(object->task_id());
+  if (object->ops->name != nullptr) who += " (" + std::string(object->ops->name()) + ")";
+  switch (object->seal_state()) {
+    case kFailed:
+      return stored_failure(object);
+    case kCancelled:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
+    case kTimedOut:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who + " did not end within its timeout and was cancelled; give it a longer "
+                "TaskOptions::timeout")));
+    case kShutdown:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who + " did not run: its runtime was shut down first; get its result before")));
+    case kActorDied:
+      return sealed_by(std::make_exception_ptr(
+          ActorDiedError(who + " did not finish: its actor is dead (killed, ended, or failed to "
+                               "start); make a new one, or set max_restarts")));
+    default:
+      break;
+  }
+  return sealed_by(std::make_exception_ptr(Error("ray: no failure in an object that has a value")));
+}
+
+}  // namespace detail
+
+}  // namespace ray

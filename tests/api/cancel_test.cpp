@@ -1,0 +1,271 @@
+// cancel() in every state of a task: exactly one end, everybody who waits is released.
+#include "support/catch.hpp"
+
+#include <ray/ray.hpp>
+
+#include "api/probes.hpp"
+
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using probes::eventually;
+using probes::kDeadline;
+
+int same(int x) { return x; }
+
+struct Child;
+struct Alone;
+
+template <class Tag>
+probes::Gate gate;
+template <class Tag>
+int hold(int x) {
+  gate<Tag>.pass();
+  return x;
+}
+
+template <class Tag>
+std::atomic<int> ran{0};
+template <class Tag>
+int counted(int x) {
+  ++ran<Tag>;
+  return x;
+}
+
+/// Runs until its stop token tells it to end.
+template <class Tag>
+probes::Gate started;
+template <class Tag>
+int runs_until_stopped() {
+  const auto token = ray::context().stop_token();
+  started<Tag>.open();
+  eventually([&] { return token.stop_requested(); });
+  if (token.stop_requested()) ++ran<Tag>;
+  return 1;
+}
+
+bool back_to_full(ray::Runtime& rt) {
+  return eventually([&] { return rt.available_resources() == rt.cluster_resources(); });
+}
+
+}  // namespace
+
+TEST_CASE("a task that waits for its arguments is cancelled and never runs") {
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Args>);
+  const auto held = rt.remote<hold<struct Args>>(1);
+  const auto waiting = rt.remote<counted<struct Args>>(held);
+  rt.cancel(waiting);
+  CHECK_THROWS_AS(rt.get(waiting, kDeadline), ray::TaskCancelledError);
+  gate<struct Args>.open();
+  CHECK(rt.get(held) == 1);
+  CHECK(rt.get(rt.remote<same>(2)) == 2);
+  CHECK(ran<struct Args> == 0);
+}
+
+TEST_CASE("a queued task is cancelled and never runs") {
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Queued>);
+  const auto held = rt.remote<hold<struct Queued>>(1);
+  REQUIRE(gate<struct Queued>.await_waiting(1));
+  const auto queued = rt.remote<counted<struct Queued>>(2);
+  rt.cancel(queued);
+  CHECK_THROWS_AS(rt.get(queued, kDeadline), ray::TaskCancelledError);
+  gate<struct Queued>.open();
+  CHECK(rt.get(held) == 1);
+  CHECK(rt.get(rt.remote<same>(2)) == 2);
+  CHECK(ran<struct Queued> == 0);
+}
+
+TEST_CASE("a running task is told by its stop token, and those who wait are released") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto ref = rt.remote<runs_until_stopped<struct Running>>();
+  started<struct Running>.pass();
+  rt.cancel(ref);
+  CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
+  CHECK(eventually([] { return ran<struct Running> == 1; }));
+  CHECK(rt.get(rt.remote<same>(3)) == 3);
+  CHECK(back_to_full(rt));
+}
+
+TEST_CASE("a finished task keeps its value when cancelled") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto ref = rt.remote<same>(4);
+  CHECK(rt.get(ref) == 4);
+  rt.cancel(ref);
+  CHECK(rt.get(ref) == 4);
+  const auto object = rt.put(5);
+  rt.cancel(object);
+  CHECK(rt.get(object) == 5);
+}
+
+TEST_CASE("a failed task keeps its error when cancelled") {
+  constexpr auto fails = []() -> int { throw std::domain_error("own"); };
+  ray::Runtime rt({.num_cpus = 1});
+  const auto ref = rt.remote<fails>();
+  CHECK_THROWS_AS(rt.get(ref), std::domain_error);
+  rt.cancel(ref);
+  CHECK_THROWS_AS(rt.get(ref), std::domain_error);
+}
+
+TEST_CASE("cancelling twice, and with force, is the same as once") {
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Twice>);
+  const auto held = rt.remote<hold<struct Twice>>(1);
+  const auto queued = rt.remote<same>(held);
+  rt.cancel(queued);
+  rt.cancel(queued);
+  rt.cancel(queued, {.force = true});
+  CHECK_THROWS_AS(rt.get(queued, kDeadline), ray::TaskCancelledError);
+  rt.cancel(queued);
+  CHECK_THROWS_AS(rt.get(queued, kDeadline), ray::TaskCancelledError);
+}
+
+TEST_CASE("dependents of a cancelled task fail as cancelled, along the whole chain") {
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Chain>);
+  const auto held = rt.remote<hold<struct Chain>>(1);
+  auto first = rt.remote<same>(held);
+  auto ref = first;
+  for (int i = 0; i < probes::scaled(10'000); ++i) ref = rt.remote<counted<struct Chain>>(ref);
+  rt.cancel(first);
+  CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
+  CHECK(ran<struct Chain> == 0);
+}
+
+TEST_CASE("one of several dependencies cancelled is enough") {
+  constexpr auto add = [](int a, int b) { return a + b; };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct One>);
+  const auto held = rt.remote<hold<struct One>>(1);
+  const auto doomed = rt.remote<same>(held);
+  const auto sum = rt.remote<add>(held, doomed);
+  rt.cancel(doomed);
+  CHECK_THROWS_AS(rt.get(sum, kDeadline), ray::TaskCancelledError);
+}
+
+TEST_CASE("a cancelled parent takes its children with it") {
+  static probes::Gate child_exists;
+  constexpr auto parent = [] {
+    auto child = ray::remote<runs_until_stopped<struct Child>>();
+    child_exists.open();
+    return ray::get(child);
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const auto ref = rt.remote<parent>();
+  child_exists.pass();
+  started<struct Child>.pass();
+  rt.cancel(ref);
+  CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
+  CHECK(eventually([] { return ran<struct Child> == 1; }));
+  CHECK(back_to_full(rt));
+}
+
+TEST_CASE("recursive false leaves the children alone") {
+  static ray::ObjectRef<int> child;
+  static probes::Gate child_exists, parent_may_go;
+  constexpr auto parent = [] {
+    child = ray::remote<hold<struct Alone>>(6);
+    child_exists.open();
+    parent_may_go.pass();
+    return 1;
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const probes::OpenAtExit guard(gate<struct Alone>);
+  const auto ref = rt.remote<parent>();
+  child_exists.pass();
+  rt.cancel(ref, {.recursive = false});
+  parent_may_go.open();
+  CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
+  gate<struct Alone>.open();
+  CHECK(rt.get(child, kDeadline) == 6);
+  child = {};
+}
+
+TEST_CASE("a task that waits in get is released by cancel") {
+  static probes::Gate waits;
+  constexpr auto parent = [](ray::ObjectRef<int> other) {
+    waits.open();
+    return ray::get(other);
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const probes::OpenAtExit guard(gate<struct Get>);
+  const auto held = rt.remote<hold<struct Get>>(1);
+  const auto ref = rt.remote<parent>(held);
+  waits.pass();
+  rt.cancel(ref);
+  CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
+  gate<struct Get>.open();
+  CHECK(rt.get(held) == 1);
+}
+
+TEST_CASE("cancelling during retries ends them") {
+  static std::atomic<int> tries{0};
+  constexpr auto fails = []() -> int {
+    ++tries;
+    throw std::runtime_error("again");
+  };
+  ray::init({.num_cpus = 1});
+  const auto ref = ray::remote<fails>.options({.max_retries = -1, .retry_exceptions = true})();
+  REQUIRE(eventually([] { return tries > 10; }));
+  ray::cancel(ref);
+  CHECK_THROWS_AS(ray::get(ref, kDeadline), ray::TaskCancelledError);
+  CHECK(eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
+  const int then = tries;
+  CHECK(ray::get(ray::remote<same>(1)) == 1);
+  CHECK(tries <= then + 1);
+  ray::shutdown();
+}
+
+TEST_CASE("cancel of one element of a tuple cancels the task") {
+  constexpr auto two = [](int x) { return std::tuple(x, x); };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Tuple>);
+  const auto held = rt.remote<hold<struct Tuple>>(1);
+  auto [a, b] = rt.remote<two>(held);
+  rt.cancel(a);
+  CHECK_THROWS_AS(rt.get(a, kDeadline), ray::TaskCancelledError);
+  CHECK_THROWS_AS(rt.get(b, kDeadline), ray::TaskCancelledError);
+}
+
+TEST_CASE("many threads wait for a task that is cancelled and all are released") {
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<struct Many>);
+  const auto held = rt.remote<hold<struct Many>>(1);
+  const auto queued = rt.remote<same>(held);
+  std::atomic<int> released{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      try {
+        rt.get(queued, kDeadline);
+      } catch (const ray::TaskCancelledError&) {
+        ++released;
+      }
+    });
+  }
+  rt.cancel(queued);
+  for (std::thread& thread : threads) thread.join();
+  CHECK(released == 8);
+}
+
+TEST_CASE("a cancelled task frees the resources it would have held") {
+  ray::init({.num_cpus = 1, .resources = {{"disk", 1}}});
+  {
+    const probes::OpenAtExit guard(gate<struct Disk>);
+    const auto holder = ray::remote<hold<struct Disk>>.options({.resources = {{"disk", 1}}})(1);
+    REQUIRE(gate<struct Disk>.await_waiting(1));
+    const auto second = ray::remote<same>.options({.resources = {{"disk", 1}}})(2);
+    ray::cancel(second);
+    CHECK_THROWS_AS(ray::get(second, kDeadline), ray::TaskCancelledError);
+    gate<struct Disk>.open();
+    CHECK(ray::get(holder) == 1);
+    CHECK(ray::get(ray::remote<same>.options({.resources = {{"disk", 1}}})(3), kDeadline) == 3);
+    CHECK(eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
+  }
+  ray::shutdown();
+}

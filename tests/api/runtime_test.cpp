@@ -1,0 +1,343 @@
+// The life of a runtime: init and shutdown, flags and environment, several at once.
+#include "support/catch.hpp"
+
+#include <ray/ray.hpp>
+
+#include "api/probes.hpp"
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+using probes::eventually;
+
+int add(int a, int b) { return a + b; }
+
+/// Sets a variable of the environment, and takes it away again.
+class Environment {
+public:
+  Environment(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Environment() { unsetenv(name_); }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+private:
+  const char* name_;
+};
+
+/// argv as main() gets it.
+class Arguments {
+public:
+  explicit Arguments(std::vector<std::string> words) : words_(std::move(words)) {
+    for (std::string& word : words_) pointers_.push_back(word.data());
+    pointers_.push_back(nullptr);
+    count = static_cast<int>(words_.size());
+  }
+  char** values() { return pointers_.data(); }
+  std::vector<std::string> left() const { return {pointers_.begin(), pointers_.begin() + count}; }
+  int count;
+
+private:
+  std::vector<std::string> words_;
+  std::vector<char*> pointers_;
+};
+
+double total_cpus() {
+  const auto total = ray::cluster_resources();
+  const auto found = total.find("CPU");
+  return found == total.end() ? -1 : found->second;
+}
+
+std::string complaint(std::vector<std::string> words) {
+  Arguments arguments(std::move(words));
+  try {
+    ray::init(arguments.count, arguments.values());
+  } catch (const ray::InvalidArgumentError& error) {
+    return error.what();
+  }
+  ray::shutdown();
+  return "no complaint";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("init starts the runtime of the process and shutdown ends it") {
+  CHECK_FALSE(ray::is_initialized());
+  ray::Runtime& runtime = ray::init({.num_cpus = 2});
+  CHECK(ray::is_initialized());
+  CHECK(ray::get(ray::remote<add>(1, 2)) == 3);
+  CHECK(runtime.get(runtime.remote<add>(2, 2)) == 4);
+  CHECK(total_cpus() == 2);
+  ray::shutdown();
+  CHECK_FALSE(ray::is_initialized());
+}
+
+TEST_CASE("shutdown twice, and shutdown without init, do nothing") {
+  ray::shutdown();
+  ray::init({.num_cpus = 1});
+  ray::shutdown();
+  ray::shutdown();
+  CHECK_FALSE(ray::is_initialized());
+}
+
+TEST_CASE("init twice without shutdown is an error, and the first runtime goes on") {
+  ray::init({.num_cpus = 1});
+  CHECK_THROWS_AS(ray::init({.num_cpus = 2}), ray::InvalidArgumentError);
+  CHECK(ray::get(ray::remote<add>(1, 2)) == 3);
+  ray::shutdown();
+}
+
+TEST_CASE("after shutdown a new init gives a working runtime") {
+  for (int i = 0; i < 20; ++i) {
+    ray::init({.num_cpus = 2});
+    CHECK(ray::get(ray::remote<add>(i, 1)) == i + 1);
+    ray::shutdown();
+  }
+}
+
+TEST_CASE("the first use starts a default runtime") {
+  CHECK(ray::get(ray::remote<add>(20, 3)) == 23);
+  CHECK(ray::is_initialized());
+  CHECK(total_cpus() >= 1);
+  ray::shutdown();
+}
+
+TEST_CASE("put as the first use starts a default runtime") {
+  CHECK(ray::get(ray::put(std::string("first"))) == "first");
+  ray::shutdown();
+}
+
+TEST_CASE("flags of the runtime are taken out of argv and the others left") {
+  Arguments arguments({"program", "--size", "3", "--ray-num-cpus=2", "file", "--ray-name", "mine",
+                       "--", "--ray-not-ours"});
+  ray::init(arguments.count, arguments.values());
+  CHECK(total_cpus() == 2);
+  const std::vector<std::string> left = arguments.left();
+  REQUIRE(left.size() >= 4);
+  CHECK(std::vector<std::string>(left.begin(), left.begin() + 4) ==
+        std::vector<std::string>{"program", "--size", "3", "file"});
+  CHECK(arguments.values()[arguments.count] == nullptr);
+  ray::shutdown();
+}
+
+TEST_CASE("a flag goes before an option and an option before the environment") {
+  const Environment environment("RAY_NUM_CPUS", "3");
+  ray::init();
+  CHECK(total_cpus() == 3);
+  ray::shutdown();
+  ray::init({.num_cpus = 2});
+  CHECK(total_cpus() == 2);
+  ray::shutdown();
+  Arguments arguments({"program", "--ray-num-cpus", "4"});
+  ray::init(arguments.count, arguments.values());
+  CHECK(total_cpus() == 4);
+  ray::shutdown();
+}
+
+TEST_CASE("resources come from a flag or the environment as a list") {
+  Arguments arguments({"program", "--ray-resources=disk=1.5,camera=2"});
+  ray::init(arguments.count, arguments.values());
+  auto total = ray::cluster_resources();
+  CHECK(total["disk"] == 1.5);
+  CHECK(total["camera"] == 2);
+  ray::shutdown();
+  const Environment environment("RAY_RESOURCES", "tape=3");
+  ray::init();
+  CHECK(ray::cluster_resources()["tape"] == 3);
+  ray::shutdown();
+}
+
+TEST_CASE("a bad flag is refused with a line that names it and its value") {
+  CHECK(contains(complaint({"program", "--ray-num-cpus=many"}), "many"));
+  CHECK(contains(complaint({"program", "--ray-num-cpus=many"}), "num-cpus"));
+  CHECK(contains(complaint({"program", "--ray-no-such-flag=1"}), "--ray-no-such-flag"));
+  CHECK(contains(complaint({"program", "--ray-num-cpus"}), "num-cpus"));
+  CHECK(contains(complaint({"program", "--ray-num-cpus=-1"}), "-1"));
+  CHECK(contains(complaint({"program", "--ray-num-cpus=nan"}), "nan"));
+  CHECK(contains(complaint({"program", "--ray-num-cpus=1e400"}), "1e400"));
+  CHECK(contains(complaint({"program", "--ray-object-store-bytes=64Gi b"}), "64Gi b"));
+  CHECK(contains(complaint({"program", "--ray-isolation=moon"}), "moon"));
+  CHECK(contains(complaint({"program", "--ray-resources=disk"}), "disk"));
+  CHECK_FALSE(ray::is_initialized());
+}
+
+TEST_CASE("a bad variable of the environment is refused by name and value") {
+  const Environment environment("RAY_NUM_CPUS", "lots");
+  std::string text;
+  try {
+    ray::init();
+    ray::shutdown();
+  } catch (const ray::InvalidArgumentError& error) {
+    text = error.what();
+  }
+  CHECK(contains(text, "RAY_NUM_CPUS"));
+  CHECK(contains(text, "lots"));
+}
+
+TEST_CASE("bad options of a runtime are refused by name and value") {
+  const auto refused = [](const ray::RuntimeOptions& options, const char* field) {
+    try {
+      ray::Runtime runtime(options);
+    } catch (const ray::InvalidArgumentError& error) {
+      return contains(error.what(), field);
+    }
+    return false;
+  };
+  CHECK(refused({.num_cpus = -1}, "num_cpus"));
+  CHECK(refused({.num_cpus = std::numeric_limits<double>::quiet_NaN()}, "num_cpus"));
+  CHECK(refused({.num_cpus = 1, .num_gpus = -2}, "num_gpus"));
+  CHECK(refused({.num_cpus = 1, .resources = {{"disk", -1}}}, "disk"));
+  CHECK(refused({.num_cpus = 1, .resources = {{"", 1}}}, "resources"));
+}
+
+TEST_CASE("what this version does not do yet is refused at init and said so") {
+  const auto says_not_yet = [](const ray::RuntimeOptions& options) {
+    try {
+      ray::Runtime runtime(options);
+    } catch (const ray::InvalidArgumentError& error) {
+      return contains(error.what(), "not in this version yet");
+    }
+    return false;
+  };
+  CHECK(says_not_yet({.num_cpus = 1, .isolation = ray::Isolation::processes}));
+  CHECK(says_not_yet({.num_cpus = 1, .num_nodes = 3}));
+  CHECK(says_not_yet({.num_cpus = 1, .address = "localhost:6379"}));
+  CHECK(says_not_yet({.num_cpus = 1, .address = "auto"}));
+}
+
+TEST_CASE("a runtime lives as long as its object") {
+  {
+    ray::Runtime rt({.num_cpus = 2});
+    CHECK(rt.get(rt.remote<add>(1, 2)) == 3);
+  }
+  CHECK_FALSE(ray::is_initialized());
+}
+
+TEST_CASE("several runtimes live in one process and keep to themselves") {
+  ray::Runtime one({.num_cpus = 1, .name = "one"});
+  ray::Runtime two({.num_cpus = 2, .name = "two"});
+  ray::Runtime three({.num_cpus = 3, .name = "three"});
+  std::vector<ray::ObjectRef<int>> refs;
+  for (int i = 0; i < 300; ++i) {
+    ray::Runtime& rt = i % 3 == 0 ? one : i % 3 == 1 ? two : three;
+    refs.push_back(rt.remote<add>(i, i));
+  }
+  for (int i = 0; i < 300; ++i) {
+    ray::Runtime& rt = i % 3 == 0 ? one : i % 3 == 1 ? two : three;
+    CHECK(rt.get(refs[static_cast<std::size_t>(i)]) == 2 * i);
+  }
+  CHECK(one.cluster_resources()["CPU"] == 1);
+  CHECK(two.cluster_resources()["CPU"] == 2);
+  CHECK(three.cluster_resources()["CPU"] == 3);
+}
+
+TEST_CASE("inside a task free functions act on the runtime that runs it") {
+  constexpr auto cpus = [] { return ray::cluster_resources().at("CPU"); };
+  ray::Runtime one({.num_cpus = 1});
+  ray::Runtime three({.num_cpus = 3});
+  CHECK(one.get(one.remote<cpus>()) == 1);
+  CHECK(three.get(three.remote<cpus>()) == 3);
+}
+
+TEST_CASE("a runtime ends before, after, and between others") {
+  std::optional<ray::Runtime> one(std::in_place, ray::RuntimeOptions{.num_cpus = 1});
+  std::optional<ray::Runtime> two(std::in_place, ray::RuntimeOptions{.num_cpus = 1});
+  one.reset();
+  CHECK(two->get(two->remote<add>(1, 2)) == 3);
+  one.emplace(ray::RuntimeOptions{.num_cpus = 1});
+  two.reset();
+  CHECK(one->get(one->remote<add>(1, 3)) == 4);
+}
+
+TEST_CASE("a value read before the end stays readable while its reference lives") {
+  std::optional<ray::Runtime> rt(std::in_place, ray::RuntimeOptions{.num_cpus = 1});
+  const ray::ObjectRef<std::string> ref = rt->put(std::string(1000, 'x'));
+  const std::string& text = rt->get(ref);
+  rt.reset();
+  CHECK(text == std::string(1000, 'x'));
+  CHECK(ref);
+  const ray::ObjectRef<std::string> copy = ref;  // NOLINT(performance-unnecessary-copy-*)
+  CHECK(copy == ref);
+}
+
+TEST_CASE("references of unfinished tasks outlive their runtime") {
+  static probes::Gate gate;
+  constexpr auto hold = [] {
+    gate.pass();
+    return 1;
+  };
+  std::vector<ray::ObjectRef<int>> refs;
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    refs.push_back(rt.remote<hold>());
+    REQUIRE(gate.await_waiting(1));
+    for (int i = 0; i < 10; ++i) refs.push_back(rt.remote<add>(refs.back(), 1));
+    gate.open();
+  }
+  for (const auto& ref : refs) CHECK(ref);
+  refs.clear();
+}
+
+TEST_CASE("using what was shut down is an error and not a hang") {
+  ray::ObjectRef<int> ready, waiting;
+  static probes::Gate gate;
+  constexpr auto hold = [] {
+    gate.pass();
+    return 1;
+  };
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    ready = rt.put(1);
+    auto first = rt.remote<hold>();
+    REQUIRE(gate.await_waiting(1));
+    waiting = rt.remote<add>(first, 1);
+    gate.open();
+  }
+  // Whether the last task still ran is left open; that get() comes back is not.
+  const auto result = ray::try_get(waiting, std::chrono::seconds(5));
+  if (result.has_value()) CHECK(*result == 2);
+  ray::shutdown();
+}
+
+TEST_CASE("nodes and resources tell what there is and what is free") {
+  ray::Runtime rt({.num_cpus = 2, .num_gpus = 1, .resources = {{"disk", 4}}});
+  auto total = rt.cluster_resources();
+  CHECK(total["CPU"] == 2);
+  CHECK(total["GPU"] == 1);
+  CHECK(total["disk"] == 4);
+  CHECK(rt.available_resources() == total);
+  CHECK(rt.nodes().size() == 1);
+}
+
+TEST_CASE("free resources fall while a task holds them and come back after it") {
+  static probes::Gate gate;
+  constexpr auto hold = [] { gate.pass(); };
+  ray::init({.num_cpus = 2, .num_gpus = 1, .resources = {{"disk", 4}}});
+  {
+    const probes::OpenAtExit guard(gate);
+    auto ref =
+        ray::remote<hold>.options({.num_cpus = 1, .num_gpus = 0.5, .resources = {{"disk", 3}}})();
+    REQUIRE(gate.await_waiting(1));
+    auto free = ray::available_resources();
+    CHECK(free["CPU"] == 1);
+    CHECK(free["GPU"] == 0.5);
+    CHECK(free["disk"] == 1);
+    gate.open();
+    ray::get(ref);
+    CHECK(eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
+  }
+  ray::shutdown();
+}
+
+TEST_CASE("the runtime prints nothing unless asked") {
+  // The tests' own output goes through Catch; status() is text that is returned, not printed.
+  ray::Runtime rt({.num_cpus = 1});
+  CHECK_FALSE(rt.status().empty());
+}

@@ -1,0 +1,184 @@
+// wait(): which references are ready, in which order, and for how long it looks.
+#include "support/catch.hpp"
+
+#include <ray/ray.hpp>
+
+#include "api/probes.hpp"
+
+#include <chrono>
+#include <deque>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+int same(int x) { return x; }
+int fails() { throw std::runtime_error("no"); }
+
+}  // namespace
+
+TEST_CASE("wait gives ready and pending in input order") {
+  static probes::Gate gate;
+  constexpr auto hold = [](int x) {
+    gate.pass();
+    return x;
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const probes::OpenAtExit guard(gate);
+  const auto a = rt.remote<hold>(0), b = rt.put(1), c = rt.remote<hold>(2), d = rt.put(3);
+  const std::vector refs{a, b, c, d};
+  const auto both = rt.wait(refs, {.num_returns = 2});
+  CHECK(both.ready == std::vector{b, d});
+  CHECK(both.pending == std::vector{a, c});
+  const auto one = rt.wait(refs);
+  CHECK(one.ready == std::vector{b});
+  CHECK(one.pending == std::vector{a, c, d});
+  gate.open();
+  const auto all = rt.wait(refs, {.num_returns = 4});
+  CHECK(all.ready == refs);
+  CHECK(all.pending.empty());
+}
+
+TEST_CASE("wait never gives more than num_returns as ready") {
+  ray::Runtime rt({.num_cpus = 1});
+  std::vector<ray::ObjectRef<int>> refs;
+  for (int i = 0; i < 10; ++i) refs.push_back(rt.put(i));
+  for (std::size_t n = 1; n <= 10; ++n) {
+    const auto result = rt.wait(refs, {.num_returns = n});
+    CHECK(result.ready.size() == n);
+    CHECK(result.pending.size() == 10 - n);
+  }
+}
+
+TEST_CASE("wait with a timeout comes back with what there is") {
+  static probes::Gate gate;
+  constexpr auto hold = [](int x) {
+    gate.pass();
+    return x;
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate);
+  const std::vector refs{rt.remote<hold>(1), rt.put(2)};
+  const auto start = Clock::now();
+  const auto result = rt.wait(refs, {.num_returns = 2, .timeout = 20ms});
+  CHECK(Clock::now() - start >= 20ms);
+  CHECK(result.ready == std::vector{refs[1]});
+  CHECK(result.pending == std::vector{refs[0]});
+  CHECK(rt.wait(std::vector{refs[0]}, {.timeout = 0ms}).ready.empty());
+  CHECK(rt.wait(refs, {.num_returns = 2, .timeout = 0s}).ready.size() == 1);
+}
+
+TEST_CASE("wait ends as soon as enough is ready, long before its timeout") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto start = Clock::now();
+  CHECK(rt.wait(std::vector{rt.remote<same>(1)}, {.timeout = std::chrono::hours(1000000)})
+            .ready.size() == 1);
+  CHECK(Clock::now() - start < probes::kDeadline);
+}
+
+TEST_CASE("a failed and a cancelled object count as ready") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto bad = rt.remote<fails>();
+  const auto result = rt.wait(std::vector{bad}, {.timeout = probes::kDeadline});
+  CHECK(result.ready.size() == 1);
+  CHECK_THROWS_AS(rt.get(bad), std::runtime_error);
+
+  static probes::Gate gate;
+  constexpr auto hold = [] {
+    gate.pass();
+    return 0;
+  };
+  const probes::OpenAtExit guard(gate);
+  auto holder = rt.remote<hold>();
+  auto queued = rt.remote<same>(holder);
+  rt.cancel(queued);
+  CHECK(rt.wait(std::vector{queued}, {.timeout = probes::kDeadline}).ready.size() == 1);
+}
+
+TEST_CASE("wait takes duplicates and counts each") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto ref = rt.put(1);
+  const auto result = rt.wait(std::vector{ref, ref, ref}, {.num_returns = 2});
+  CHECK(result.ready.size() == 2);
+  CHECK(result.pending.size() == 1);
+}
+
+TEST_CASE("wait for nothing comes back at once") {
+  ray::Runtime rt({.num_cpus = 1});
+  const std::vector<ray::ObjectRef<int>> none;
+  const auto result = rt.wait(none, {.num_returns = 0});
+  CHECK(result.ready.empty());
+  CHECK(result.pending.empty());
+}
+
+TEST_CASE("num_returns over the number of references is refused by name and value") {
+  ray::Runtime rt({.num_cpus = 1});
+  const std::vector refs{rt.put(1), rt.put(2)};
+  try {
+    rt.wait(refs, {.num_returns = 3});
+    FAIL("not refused");
+  } catch (const ray::InvalidArgumentError& error) {
+    const std::string text = error.what();
+    CHECK(text.find("num_returns") != std::string::npos);
+    CHECK(text.find('3') != std::string::npos);
+  }
+}
+
+TEST_CASE("a negative timeout of wait is refused") {
+  ray::Runtime rt({.num_cpus = 1});
+  CHECK_THROWS_AS(rt.wait(std::vector{rt.put(1)}, {.timeout = -1s}), ray::InvalidArgumentError);
+}
+
+TEST_CASE("a loop of wait meets every result once") {
+  ray::Runtime rt({.num_cpus = 2});
+  std::deque<ray::ObjectRef<int>> refs;
+  for (int i = 0; i < 200; ++i) refs.push_back(rt.remote<same>(i));
+  auto result = rt.wait(refs);
+  int sum = 0;
+  int rounds = 1;
+  while (true) {
+    for (const auto& ref : result.ready) sum += rt.get(ref);
+    if (result.pending.empty()) break;
+    result = rt.wait(result.pending, {.num_returns = 1});
+    ++rounds;
+  }
+  CHECK(sum == 199 * 100);
+  CHECK(rounds == 200);
+}
+
+TEST_CASE("wait inside a task lends its place") {
+  constexpr auto outer = [] {
+    std::vector<ray::ObjectRef<int>> refs;
+    for (int i = 0; i < 10; ++i) refs.push_back(ray::remote<same>(i));
+    return static_cast<int>(ray::wait(refs, {.num_returns = 10}).ready.size());
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  CHECK(rt.get(rt.remote<outer>(), probes::kDeadline) == 10);
+}
+
+TEST_CASE("many threads wait for the same references") {
+  static probes::Gate gate;
+  constexpr auto hold = [](int x) {
+    gate.pass();
+    return x;
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const std::vector refs{rt.remote<hold>(1), rt.remote<hold>(2)};
+  std::atomic<std::size_t> seen{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] { seen += rt.wait(refs, {.num_returns = 2}).ready.size(); });
+  }
+  gate.open();
+  for (std::thread& thread : threads) thread.join();
+  CHECK(seen == 16);
+}
+
+TEST_CASE("free wait acts on the current runtime") {
+  ray::init({.num_cpus = 1});
+  CHECK(ray::wait(std::vector{ray::remote<same>(1)}).ready.size() == 1);
+  ray::shutdown();
+}

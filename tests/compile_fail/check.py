@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""check.py <compiler> <file.cpp>: the file must not compile, and the compiler must say why.
+
+Each file names in lines `// expect-error: text` what the output must contain, and has a twin, the
+same file with -DTWIN, that compiles: so it fails for the reason it is about and for no other.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def compile_file(compiler, file, *more):
+    command = [compiler, "-std=c++20", "-fsyntax-only", "-fno-diagnostics-show-caret",
+               f"-I{ROOT}/include", *more, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def main():
+    compiler, file = sys.argv[1], pathlib.Path(sys.argv[2])
+    expected = re.findall(r"^// expect-error: *(.*\S)", file.read_text(), re.MULTILINE)
+    if not expected:
+        return "no line `// expect-error: text`"
+
+    code, output = compile_file(compiler, file, "-DTWIN")
+    if code != 0:
+        return f"the twin (-DTWIN) does not compile:\n{output}"
+
+    code, output = compile_file(compiler, file)
+    if code == 0:
+        return "it compiles"
+    for text in expected:
+        if text not in output:
+            return f"the compiler does not say: {text}\n{output}"
+    return None
+
+
+if __name__ == "__main__":
+    fault = main()
+    if fault:
+        sys.exit(f"{sys.argv[2]}: {fault}")

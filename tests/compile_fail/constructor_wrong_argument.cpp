@@ -1,0 +1,18 @@
+// The arguments of an actor's constructor are checked where the actor is made.
+// expect-error: ray:
+#include <ray/ray.hpp>
+
+#include <string>
+
+struct Counter {
+  explicit Counter(int start) : value(start) {}
+  int value;
+};
+
+void call() {
+#ifdef TWIN
+  ray::actor<Counter>(1);
+#else
+  ray::actor<Counter>(std::string("one"));
+#endif
+}

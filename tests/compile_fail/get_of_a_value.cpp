@@ -1,0 +1,11 @@
+// get() takes references.
+// expect-error: ray:
+#include <ray/ray.hpp>
+
+void call() {
+#ifdef TWIN
+  ray::get(ray::put(5));
+#else
+  ray::get(5);
+#endif
+}

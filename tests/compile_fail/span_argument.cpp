@@ -1,0 +1,16 @@
+// What a span views may be gone when the task runs; the container itself can be passed.
+// expect-error: ray: this argument is a std::span, and what it views may be gone
+#include <ray/ray.hpp>
+
+#include <span>
+#include <vector>
+
+int size(std::span<const int> values) { return static_cast<int>(values.size()); }
+
+void call(const std::vector<int>& values) {
+#ifdef TWIN
+  ray::remote<size>(values);
+#else
+  ray::remote<size>(std::span<const int>(values));
+#endif
+}

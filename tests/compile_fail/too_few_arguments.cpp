@@ -1,0 +1,14 @@
+// A call with an argument missing.
+// expect-error: ray: wrong number of arguments for this task or method
+// expect-error: CheckCount<2, 1>
+#include <ray/ray.hpp>
+
+int add(int a, int b) { return a + b; }
+
+void call() {
+#ifdef TWIN
+  ray::remote<add>(1, 2);
+#else
+  ray::remote<add>(1);
+#endif
+}

@@ -1,0 +1,16 @@
+// An argument that does not convert to its parameter; the message names the position and both.
+// expect-error: ray: this argument cannot be converted to the parameter's type
+// expect-error: CheckArgument<2
+#include <ray/ray.hpp>
+
+#include <string>
+
+int add(int a, int b) { return a + b; }
+
+void call() {
+#ifdef TWIN
+  ray::remote<add>(1, 2);
+#else
+  ray::remote<add>(1, std::string("two"));
+#endif
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# check.sh <way> <build folder> <compiler> <version>: builds main.cpp and second.cpp in one of the
+# ways in which a project can use the library, and runs the result.
+set -euo pipefail
+
+way=$1 dir=$2 compiler=$3 version=$4
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=$dir/$way
+prefix=$dir/prefix
+rm -rf "$build"
+mkdir -p "$build"
+
+# The program says which version it was built with, and the sum of its tasks.
+run() {
+  local output
+  output=$("$1")
+  if [[ $output != "ray $version: 42" ]]; then
+    echo "$1 prints '$output' instead of 'ray $version: 42'" >&2
+    exit 1
+  fi
+}
+
+with_cmake() {
+  cmake -S "$here" -B "$build" -DCMAKE_CXX_COMPILER="$compiler" "$@"
+  cmake --build "$build" --parallel 2
+  run "$build/consumer"
+  run "$build/consumer_of_core"
+}
+
+case $way in
+  find_package)
+    with_cmake -DCMAKE_PREFIX_PATH="$prefix" -DRAY_VERSION="$version" -DCMAKE_BUILD_TYPE=Release
+    ;;
+  add_subdirectory)
+    with_cmake -DRAY_SOURCE_DIR="$root"
+    # A project that installs itself does not install us.
+    cmake --install "$build" --prefix "$build/prefix"
+    if [[ -e $build/prefix/include/ray ]]; then
+      echo "a consumer's installation contains our headers" >&2
+      exit 1
+    fi
+    ;;
+  pkg_config)
+    PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name rayxx.pc)")
+    export PKG_CONFIG_PATH
+    [[ $(pkg-config --modversion rayxx) == "$version" ]]
+    read -ra flags <<<"$(pkg-config --cflags --libs rayxx)"
+    "$compiler" -std=c++20 "$here/main.cpp" "$here/second.cpp" "${flags[@]}" -o "$build/consumer"
+    run "$build/consumer"
+    ;;
+  one_file)
+    "$compiler" -std=c++20 -Wall -Wextra -Werror "$root/src/ray_all.cpp" \
+      "$here/main.cpp" "$here/second.cpp" -I"$root/include" -I"$root/src" -pthread \
+      -o "$build/consumer"
+    run "$build/consumer"
+    ;;
+  *)
+    echo "unknown way: $way" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""headers.py <compiler>: what including us costs, and that each header can be included alone."""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LINES_MAX = 60_000  # of code after the preprocessor, for a file that includes <ray/ray.hpp>
+NEVER_REACHED = r"/(asio|cereal|openssl|hiredis)/|/asio\.hpp|concurrentqueue\.h|/(ranges|regex)$"
+
+
+def run(compiler, *arguments, text=None):
+    command = [compiler, "-std=c++20", f"-I{ROOT}/include", f"-I{ROOT}/src", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def compiles(compiler, file):
+    """None, or why the file does not compile alone; twice, since it must bear being repeated."""
+    name = file.relative_to(ROOT / "include") if "include" in file.parts else file
+    text = f"#include <{name}>\n" * 2 if file.suffix == ".hpp" else f'#include "{file}"\n'
+    flags = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
+    done = run(compiler, *flags, "-fsyntax-only", "-x", "c++", "-", text=text)
+    return f"{file} does not compile alone:\n{done.stderr}" if done.returncode else None
+
+
+def budget(compiler):
+    done = run(compiler, "-E", "-x", "c++", "-", text="#include <ray/ray.hpp>\n")
+    if done.returncode:
+        yield done.stderr
+        return
+    lines = len(re.findall(r"^ *[^#\s]", done.stdout, re.MULTILINE))
+    print(f"<ray/ray.hpp> is {lines} lines")
+    if lines > LINES_MAX:
+        yield f"<ray/ray.hpp> is {lines} lines after the preprocessor, more than {LINES_MAX}"
+    reached = set(re.findall(r'^# \d+ "([^"]+)"', done.stdout, re.MULTILINE))
+    for header in sorted(reached):
+        if re.search(NEVER_REACHED, header):
+            yield f"<ray/ray.hpp> reaches {header}"
+
+
+def main():
+    compiler = sys.argv[1]
+    found = list(budget(compiler))
+    files = sorted((ROOT / "include").rglob("*.hpp")) + [ROOT / "src/ray_all.cpp"]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found += filter(None, pool.map(lambda file: compiles(compiler, file), files))
+    return "\n".join(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main() or 0)
