@@ -155,11 +155,10 @@ T take_value(ObjectRef<T>& ref) {
   if constexpr (!std::is_void_v<T>) {
     T* value = static_cast<T*>(object->value());
     if constexpr (std::is_copy_constructible_v<T>) {
-      // acquire: whoever held it before is done with it.
-      if (object->refs.load(std::memory_order_acquire) != 1) return *value;
+      if (!is_only_reference(object)) return *value;
       return std::move(*value);
     } else {
-      if (object->refs.load(std::memory_order_acquire) != 1) {
+      if (!is_only_reference(object)) {
         throw InvalidArgumentError(
             "ray::get: object " + hex_id(object->task_id()) +
             " cannot be copied, and others hold references to it: use get(const ObjectRef&)");

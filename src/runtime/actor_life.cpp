@@ -101,7 +101,6 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
   }
   const bool detached = options.lifetime == Lifetime::detached;
   core->handles.store(detached ? 2 : 1, std::memory_order_relaxed);
-  creation->core = core.get();
   creation->engine = engine.index();
   creation->flags |= kInternal | kNoCpu;
   {
@@ -129,6 +128,8 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
     actor_retain(core.get());
   }
   ActorCore* made = core.release();
+  actor_retain(made);
+  creation->core = made;
   if (demand.cpu != 0 || !demand.only_cpu()) {
     std::optional<std::string> never;
     {

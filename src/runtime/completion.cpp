@@ -84,7 +84,7 @@ Task* producer_of(Object* object) noexcept {
 
 void tell_thread(Waiter* waiter, std::uintptr_t seal) noexcept;  // waiting.cpp
 
-bool seal_object(Object* object, std::uintptr_t seal) noexcept {
+bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
     if (is_sealed(word)) return false;
@@ -99,6 +99,9 @@ bool seal_object(Object* object, std::uintptr_t seal) noexcept {
       break;
     }
   }
+  // Before the waiters hear of it: one of them may want to move the value out. Each of them holds
+  // a reference, so while there are waiters the object stays.
+  if (references != 0) release(object, references);
   if (word == kPending) return true;
   // In the order in which they came.
   Waiter* list = nullptr;
@@ -137,8 +140,7 @@ void make_ready(Task* task) noexcept {
   if (engine == nullptr) {  // Its runtime is gone.
     task->ops->release_arguments(task);
     if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);
-    seal_object(task, kShutdown);
-    release(task);
+    if (!seal_object(task, kShutdown, kRuntimeRef)) release(task, kRuntimeRef);
     return;
   }
   Events::ready(task);
@@ -172,8 +174,10 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     if (task->has(kGranted)) parts_->release_demand(extra->demand);
   }
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
-  if (!seal_object(task, seal)) task->ops->drop(task, seal);
-  release(task);
+  if (!seal_object(task, seal, kRuntimeRef)) {
+    task->ops->drop(task, seal);
+    release(task, kRuntimeRef);
+  }
 }
 
 void Engine::fail_current(Task* task) {

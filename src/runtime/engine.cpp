@@ -136,9 +136,16 @@ Engine::~Engine() {
       waiting.swap(parts.waiting);
       parts.cpu_wanted.store(0);
     }
-    for (auto& [demand, task] : waiting) complete(task, kShutdown);
+    actors_shutdown(parts);
+    for (auto& [demand, task] : waiting) {
+      // An actor's creation sees for itself that the actor is dead.
+      if (task->has(kInternal)) {
+        enqueue_errand(task);
+      } else {
+        complete(task, kShutdown);
+      }
+    }
   }
-  actors_shutdown(parts);
   // 2. Workers drain the lanes and end; those that still run user code are waited for.
   parts.joining.store(true, std::memory_order_seq_cst);
   for (;;) {

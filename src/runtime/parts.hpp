@@ -85,6 +85,7 @@ struct EngineParts {
   std::atomic<std::uint32_t> numbers{0};
   std::mutex sleep_mutex;
   std::vector<Worker*> sleeping;  // Guarded by sleep_mutex.
+  std::atomic<int> nappers{0};    // Sleepers that look for themselves every now and then.
   std::atomic<bool> stopping{false};
   std::atomic<bool> joining{false};     // Workers end when they find nothing more.
   std::atomic<int> outside_calls{0};    // Threads of others inside our slow paths.

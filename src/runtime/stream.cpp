@@ -15,7 +15,7 @@ StreamCore::StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::
 
 StreamCore::~StreamCore() {
   for (Object* item : items_) detail::release(item);
-  detail::release(tail_);
+  detail::release(tail_, kRuntimeRef);
 }
 
 void StreamCore::release() noexcept {
@@ -62,8 +62,7 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
     } else {
       Object* next = make_item_(task_, ++made_);
       items_.push_back(next);
-      seal_object(tail_, kValue);
-      detail::release(tail_);
+      seal_object(tail_, kValue, kRuntimeRef);
       tail_ = next;
       if (items_.size() > limit_) {
         paused_ = true;
@@ -87,7 +86,7 @@ void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
   Object* end = make_item_(task, ++made_);
   seal_object(end, kStreamEnd);
   items_.push_back(end);
-  detail::release(end);
+  detail::release(end, kRuntimeRef);
   seal_object(last, seal);
 }
 

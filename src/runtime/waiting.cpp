@@ -125,7 +125,7 @@ class Blocked {
       counted_ = true;
     }
     if (held_ > 0) parts.give_slot(held_);
-    if (counted_ && parts.work_visible() && !parts.wake_one()) parts.spawn_thread(true);
+    if (parts.work_visible() && !parts.wake_one() && counted_) parts.spawn_thread(true);
   }
   ~Blocked() {
     EngineParts& parts = engine_.parts();

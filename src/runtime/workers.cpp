@@ -9,6 +9,10 @@
 // all others (membarrier), then looks for work once more. Whoever queues work looks at `sleepers_`
 // afterwards. So either the sleeper sees the work, or the other sees the sleeper: nothing is lost.
 // Only one thread polls at a time (`spinners_`), and while it does nobody is woken.
+//
+// A thread that has just polled in vain naps for a while (kNap at a time, kNapsFor in all) before
+// it sleeps for good. While one naps, a driver's single task wakes nobody: mostly the driver gets
+// it next and runs it itself, and waking a thread costs it 10 to 40 us; else the napper finds it.
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -29,6 +33,8 @@ namespace {
 constexpr std::size_t kStealMax = 32;
 constexpr std::size_t kDeep = 64;
 constexpr auto kMonitorTick = std::chrono::milliseconds(1);
+constexpr auto kNap = std::chrono::microseconds(100);
+constexpr auto kNapsFor = std::chrono::milliseconds(10);
 constexpr auto kSpareIdle = std::chrono::seconds(1);
 
 }  // namespace
@@ -319,11 +325,20 @@ void EngineParts::idle(Worker* worker) {
     } else {
       Engine::fence_word_.fetch_add(0, std::memory_order_seq_cst);
     }
-    const auto until = Clock::now() + kSpareIdle;
+    const auto now = Clock::now();
+    const auto until = now + kSpareIdle;
+    const auto nap_until = now + kNapsFor;
+    bool napping = polls;
+    if (napping) nappers.fetch_add(1, std::memory_order_relaxed);
     bool in_time = true;
     for (;;) {
       const bool leave =
           !in_time || work_visible() || joining.load(std::memory_order_seq_cst);
+      if (napping && (leave || Clock::now() >= nap_until)) {
+        napping = false;
+        nappers.fetch_sub(1, std::memory_order_seq_cst);
+        if (!leave) continue;  // Look again, now that we shall be woken for a single task too.
+      }
       {
         const std::lock_guard lock(sleep_mutex);
         const auto at = std::find(sleeping.begin(), sleeping.end(), worker);
@@ -335,9 +350,11 @@ void EngineParts::idle(Worker* worker) {
           return;
         }
       }
-      worker->parker.load()->park_until(worker->spare ? &until : nullptr);
+      const auto nap_end = Clock::now() + kNap;
+      worker->parker.load()->park_until(napping ? &nap_end : worker->spare ? &until : nullptr);
       in_time = !worker->spare || Clock::now() < until;
     }
+    if (napping) nappers.fetch_sub(1, std::memory_order_relaxed);
     polls = true;
   }
 }
@@ -359,6 +376,12 @@ bool EngineParts::wake_one() {
 }
 
 void Engine::notify_slow() {
+  const ThreadContext& context = thread_context;
+  if (parts_->nappers.load(std::memory_order_relaxed) != 0 && context.task == nullptr &&
+      context.lane_engine == serial_ && context.lane->size_hint() < 2 &&
+      parts_->errand_count.load(std::memory_order_relaxed) == 0) {
+    return;
+  }
   if (sleepers_.load(std::memory_order_relaxed) > spinners_.load(std::memory_order_relaxed)) {
     if (free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit ||
         parts_->errand_count.load(std::memory_order_relaxed) != 0) {

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <typeinfo>
 
 namespace ray {
@@ -122,6 +123,15 @@ void destroy_object(Object* object) noexcept {
     next->ops->destroy(next);
   }
   destroy_queue.active = false;
+}
+
+bool is_only_reference(const Object* object) noexcept {
+  for (int spins = 0;; ++spins) {
+    // acquire: whoever held it before is done with it.
+    const std::uint32_t refs = object->refs.load(std::memory_order_acquire);
+    if (refs != kRuntimeRef + 1) return refs == 1;
+    if (spins > 100) std::this_thread::yield();  // Its sealer was stopped between two steps.
+  }
 }
 
 void store_failure(Object* object, FailurePtr failure) {

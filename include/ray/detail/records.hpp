@@ -133,16 +133,22 @@ struct ElementOf final : Element {
   static constexpr ObjectOps ops = value_ops<ElementOf, T>(ObjectKind::element, destroy);
 };
 
-/// Seals an element with what sealed its task; `value` makes the value where there is one.
+/// Seals an element with what sealed its task; `value` makes the value where there is one. The
+/// `last` time the task's reference to it is given back.
 template <class T, class Make>
-void seal_element(Object* element, std::uintptr_t seal, ray::detail::Task* task, Make&& value) {
-  if (element->sealed()) return;
-  if (seal == kValue) {
-    ::new (element->value()) T(value());
-  } else if (seal == kFailed) {
-    store_failure(element, stored_failure(task));
+void seal_element(Object* element, std::uintptr_t seal, bool last, ray::detail::Task* task,
+                  Make&& value) {
+  const std::uint32_t references = last ? kRuntimeRef : 0;
+  if (!element->sealed()) {
+    if (seal == kValue) {
+      ::new (element->value()) T(value());
+    } else if (seal == kFailed) {
+      store_failure(element, stored_failure(task));
+    }
+    if (seal_object(element, seal, references)) return;
+    drop_value<T>(element, seal);
   }
-  if (!seal_object(element, seal)) drop_value<T>(element, seal);
+  if (last) release(element, references);
 }
 
 // --- a task's result ---
@@ -153,7 +159,7 @@ struct Outcome {
   using Value = std::remove_cvref_t<R>;
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = false;
-  static constexpr std::uint32_t references = 2;  // The runtime's and the caller's.
+  static constexpr std::uint32_t references = kRuntimeRef + 1;  // And the caller's.
   Place<Value> place;
 };
 
@@ -164,7 +170,7 @@ struct Outcome<std::tuple<A...>> {
   using Value = std::tuple<A...>;
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = true;
-  static constexpr std::uint32_t references = 1;
+  static constexpr std::uint32_t references = kRuntimeRef;
   Place<Value> place;
   std::atomic<bool> lock{false};  // Between the task's end and a cancel.
   std::array<Object*, sizeof...(A)> elements{};
@@ -179,15 +185,9 @@ struct Outcome<std::tuple<A...>> {
   void seal_all(ray::detail::Task* task, std::uintptr_t seal, bool last) noexcept {
     while (lock.exchange(true, std::memory_order_acquire)) __builtin_ia32_pause();
     auto* value = static_cast<Value*>(static_cast<void*>(place.bytes));
-    seal_each(task, seal, value, std::index_sequence_for<A...>());
-    const auto gone = elements;
+    seal_each(task, seal, last, value, std::index_sequence_for<A...>());
     if (last) elements.fill(nullptr);
     lock.store(false, std::memory_order_release);
-    if (last) {
-      for (Object* element : gone) {
-        if (element != nullptr) release(element);
-      }
-    }
   }
 
  private:
@@ -196,11 +196,12 @@ struct Outcome<std::tuple<A...>> {
     return std::tuple(RefAccess::adopt<std::remove_cvref_t<A>>(elements[I])...);
   }
   template <std::size_t... I>
-  void seal_each(ray::detail::Task* task, std::uintptr_t seal, Value* value,
+  void seal_each(ray::detail::Task* task, std::uintptr_t seal, bool last, Value* value,
                  std::index_sequence<I...>) {
     const auto one = [&]<class T, std::size_t N>(Object* element) {
       if (element == nullptr) return;
-      seal_element<T>(element, seal, task, [&]() -> T { return std::move(std::get<N>(*value)); });
+      seal_element<T>(element, seal, last, task,
+                      [&]() -> T { return std::move(std::get<N>(*value)); });
     };
     (one.template operator()<std::remove_cvref_t<A>, I>(elements[I]), ...);
   }
@@ -213,7 +214,7 @@ struct Outcome<ray::Task<T>> {
   using Promise = typename ray::Task<T>::promise_type;
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = false;
-  static constexpr std::uint32_t references = 2;
+  static constexpr std::uint32_t references = kRuntimeRef + 1;
   Place<T> place;
   std::coroutine_handle<Promise> coroutine;
 };
@@ -225,7 +226,7 @@ struct Outcome<ray::Generator<T>> {
   using Promise = typename ray::Generator<T>::promise_type;
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = true;
-  static constexpr std::uint32_t references = 1;
+  static constexpr std::uint32_t references = kRuntimeRef;
   Place<void> place;
   std::coroutine_handle<Promise> coroutine;
   StreamCore* stream = nullptr;

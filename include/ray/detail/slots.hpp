@@ -66,9 +66,8 @@ struct RefSlot {
       return value;
     } else {
       using Parameter = std::remove_cvref_t<P>;
-      // The last to name it: moved, not copied. acquire: see take_value().
-      const bool last = !again && object->refs.load(std::memory_order_acquire) == 1;
-      if (last) return static_cast<Parameter>(std::move(const_cast<U&>(value)));
+      // The last to name it: moved, not copied.
+      if (!again && is_only_reference(object)) return static_cast<Parameter>(std::move(const_cast<U&>(value)));
       if constexpr (std::is_convertible_v<const U&, Parameter>) {
         return static_cast<Parameter>(value);
       } else {

@@ -20,12 +20,19 @@ struct ActorClass {
   void (*destroy)(void* instance) noexcept;
 };
 
+/// References that keep the core, but not the actor, alive: those of its calls.
+void actor_retain(ActorCore* core) noexcept;
+void actor_release(ActorCore* core) noexcept;
+
 /// The task that makes an actor's object. Runs once, and again at each restart; its arguments
 /// stay until the actor is dead for good.
 struct Creation : Task {
   Creation(const ObjectOps* operations, std::uint64_t parent_id, std::uint32_t child_index) noexcept
       : Task(operations, 1, parent_id, child_index) {}
-  ActorCore* core = nullptr;
+  ~Creation() {
+    if (core != nullptr) actor_release(core);
+  }
+  ActorCore* core = nullptr;  // Counted.
   /// Makes the object from the arguments; may throw. `again`: it may be called once more.
   void* (*construct)(Creation*, bool again) = nullptr;
   Object* (*failed_argument)(Creation*) = nullptr;
@@ -48,10 +55,6 @@ void actor_kill(ActorCore* core, bool no_restart);
 /// With a handle of its own. Throws InvalidArgumentError when there is none of that name or class.
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* actor_class);
 
-/// References that keep the core, but not the actor, alive: those of its calls.
-void actor_retain(ActorCore* core) noexcept;
-void actor_release(ActorCore* core) noexcept;
-
 /// Readies a call for its actor: engine, retries, group. Throws PendingCallsLimitExceededError,
 /// InvalidArgumentError (unknown group).
 void actor_prepare(ActorCore* core, Task* call, const MethodOptions* options);
@@ -62,8 +65,11 @@ void actor_submit(ActorCore* core, Task* call, bool ready);
 /// A call's record, behind the Task part: which actor, and what it keeps while it waits.
 struct ActorCall : Task {
   ActorCall(const ObjectOps* operations, std::uint32_t references) noexcept
-      : Task(operations, references, 0, 0) {}
-  ActorCore* core = nullptr;
+      : Task(operations, references) {}
+  ~ActorCall() {
+    if (core != nullptr) actor_release(core);
+  }
+  ActorCore* core = nullptr;  // Counted.
   std::uint32_t group = 0;
   std::shared_ptr<Instance> instance;  // The object it began on.
 };

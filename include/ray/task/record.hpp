@@ -20,6 +20,10 @@ struct TaskExtra;
 struct TaskEvent;
 struct ActorCore;
 
+/// What the runtime's own reference to a task weighs, so that a reader of a sealed object can tell
+/// that it is the last but for the runtime, which is about to let go (see is_only_reference).
+inline constexpr std::uint32_t kRuntimeRef = 1u << 30;
+
 /// What an object's `waiters` word says once it is sealed. Sealing happens exactly once: the
 /// first that swaps one of these in wins, later results are dropped. Odd values are a lock.
 enum Seal : std::uintptr_t {
@@ -177,14 +181,15 @@ static_assert(sizeof(Object) == 32 && sizeof(Task) == 64);
 /// One of a task's several results. Owns: a reference to the task.
 struct Element : Object {
   Element(const ObjectOps* operations, Task* task, std::uint32_t position) noexcept
-      : Object(operations, 2, ~task->task_id(), position, kPending),
+      : Object(operations, kRuntimeRef + 1, ~task->task_id(), position, kPending),
         producer(task) {}
   Task* producer;
 };
 
 void destroy_object(Object* object) noexcept;
-/// Seals if pending and tells all waiters; false if it was sealed.
-bool seal_object(Object* object, std::uintptr_t seal) noexcept;
+/// Seals if pending, gives `references` back, and tells all waiters; false, and none of it, if it
+/// was sealed.
+bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references = 0) noexcept;
 
 inline void retain(Object* object) noexcept {
   object->refs.fetch_add(1, std::memory_order_relaxed);
@@ -198,6 +203,9 @@ inline void release(Object* object, std::uint32_t count = 1) noexcept {
     destroy_object(object);
   }
 }
+
+/// Whether the caller's is the only reference. Requires: sealed, and the caller holds one.
+bool is_only_reference(const Object* object) noexcept;
 
 /// Puts a failure in the place of the value (8 bytes), before sealing with kFailed.
 void store_failure(Object* object, FailurePtr failure);
