@@ -9,6 +9,7 @@ namespace {
 int solve(bench::Board board, int row, int n) {
   if (row == n) return 1;
   std::vector<boost::fibers::future<int>> below;
+  below.reserve(static_cast<std::size_t>(n));
   for (int column = 0; column < n; ++column) {
     if (bench::queen_fits(board, row, column))
       below.push_back(

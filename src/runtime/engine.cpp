@@ -325,7 +325,7 @@ void Engine::trace_argument(Task* task, Object* argument, std::size_t position) 
 }
 
 void Engine::launch_slow(Task* task) {
-  if (parts_->stopping.load(std::memory_order_relaxed)) {
+  if (parts_->stopping.load(std::memory_order_relaxed) && !task->has(kInternal)) {
     complete(task, kShutdown);
     return;
   }
@@ -335,7 +335,13 @@ void Engine::launch_slow(Task* task) {
 
 void Engine::launch_waiting(Task* task) {
   // acq_rel: pairs with the other arguments' decrements; the last one has seen them all.
-  if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) launch_ready(task);
+  if (task->missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (task->ops->kind == ObjectKind::actor_call) {
+    Events::ready(task);
+    dispatch(task);  // It has its place in line; the actor decides, also when it is dead.
+  } else {
+    launch_ready(task);
+  }
 }
 
 void Engine::dispatch(Task* task) {

@@ -98,7 +98,7 @@ class Engine {
 
   /// Submits a task whose arguments are all there. Takes over one reference.
   void launch_ready(Task* task) {
-    if (task->extra.load(std::memory_order_relaxed) != nullptr ||
+    if (task->extra.load(std::memory_order_relaxed) != nullptr || task->has(kNoCpu) ||
         (special_.load(std::memory_order_relaxed) & ~kCancels) != 0) [[unlikely]] {
       launch_slow(task);
       return;
