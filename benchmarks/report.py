@@ -145,12 +145,14 @@ def run_once(command):
                    max(0.0, others) / (seconds * os.cpu_count()))
 
 
-def run_quietly(command, retries):
-    """Repeats a disturbed run; the least disturbed one counts."""
+def run_quietly(command, options):
+    """Repeats a disturbed run; the least disturbed one counts. On a machine that is never quiet
+    it gives up repeating after a while: options.patience counts the vain attempts."""
     best = run_once(command)
-    for _ in range(retries):
-        if best.code != 0 or not best.disturbed:
+    for _ in range(options.retries):
+        if best.code != 0 or not best.disturbed or options.patience <= 0:
             break
+        options.patience -= 1
         time.sleep(0.5)
         again = run_once(command)
         if again.code != 0 or again.other < best.other:
@@ -210,7 +212,7 @@ def measure(variant, programs, options, measurements):
             if name in failed:
                 continue
             command = [str(programs[name]), "--reps", str(options.reps), *variant.arguments]
-            run = run_quietly(command, options.retries)
+            run = run_quietly(command, options)
             try:
                 line = json.loads(run.output) if run.code == 0 else None
             except json.JSONDecodeError:
@@ -274,7 +276,7 @@ def measure_include(options, measurements):
             for name in names if round_ % 2 == 0 else reversed(names):
                 path, lines = sources[name]
                 command = [compiler, *flags, "-c", str(path), "-o", str(folder / "out.o")]
-                run = run_quietly(command, options.retries)
+                run = run_quietly(command, options)
                 if run.code != 0:
                     measurements.fail(f"include / {name}", run)
                     continue
@@ -512,6 +514,7 @@ def parse_arguments():
         parser.error(f"unknown workload: {', '.join(sorted(unknown))}")
     if options.quick:
         options.runs, options.reps, options.retries = 2, 1, 0
+    options.patience = 50
     return options
 
 

@@ -295,10 +295,8 @@ bool actor_run_inline(Task* call) {
     drop_waiting_turn(group);
   }
   const std::int64_t held = std::exchange(context.cpu_held, 0);
-  const bool wanted = std::exchange(context.wants_next, false);
   run_turn(*engine, *core, group, 1);
   context.cpu_held = held;
-  context.wants_next = wanted;
   return true;
 }
 

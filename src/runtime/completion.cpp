@@ -84,6 +84,38 @@ Task* producer_of(Object* object) noexcept {
 
 void tell_thread(Waiter* waiter, std::uintptr_t seal) noexcept;  // waiting.cpp
 
+namespace {
+
+/// Tasks whose objects failed before all their arguments came, on their way to be sealed: a chain
+/// of a million of them must not recurse.
+struct FailingTasks {
+  std::vector<Task*> tasks;
+  bool draining = false;
+};
+thread_local FailingTasks failing_tasks;
+
+/// An argument failed: the object fails at once. The task itself stays until its other arguments
+/// are there, and then ends without running. Requires: `task` cannot become ready meanwhile.
+void fail_early(Task* task, Object* argument) {
+  if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) return;
+  retain(task);
+  store_failure(task, extend_failure(failure_of(argument), task_name(task)));
+  FailingTasks& failing = failing_tasks;
+  failing.tasks.push_back(task);
+  if (failing.draining) return;
+  failing.draining = true;
+  while (!failing.tasks.empty()) {
+    Task* next = failing.tasks.back();
+    failing.tasks.pop_back();
+    if (next->ops->seal_elements != nullptr) next->ops->seal_elements(next, kFailed, false);
+    if (!seal_object(next, kFailed)) drop_failure(next);
+    release(next);
+  }
+  failing.draining = false;
+}
+
+}  // namespace
+
 bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
@@ -99,10 +131,20 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
       break;
     }
   }
+  if (word == kPending) {
+    if (references != 0) release(object, references);
+    return true;
+  }
+  if (seal != kValue) {
+    for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr; waiter = waiter->next) {
+      if ((waiter->target & Waiter::kMask) != Waiter::kTask) continue;
+      auto* task = reinterpret_cast<Task*>(waiter->target);
+      if (task->missing.load(std::memory_order_relaxed) > 1) fail_early(task, object);
+    }
+  }
   // Before the waiters hear of it: one of them may want to move the value out. Each of them holds
   // a reference, so while there are waiters the object stays.
   if (references != 0) release(object, references);
-  if (word == kPending) return true;
   // In the order in which they came.
   Waiter* list = nullptr;
   for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr;) {
@@ -132,6 +174,8 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
   }
   return true;
 }
+
+void Engine::fail_waiting(Task* task, Object* argument) { fail_early(task, argument); }
 
 void make_ready(Task* task) noexcept {
   ThreadContext& context = thread_context;
@@ -173,11 +217,15 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
     if (task->has(kGranted)) parts_->release_demand(extra->demand);
   }
+  ThreadContext& context = thread_context;
+  const Frame* frame = context.frame;
+  context.wants_next = frame != nullptr && frame->task == task && frame->chains;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
   if (!seal_object(task, seal, kRuntimeRef)) {
     task->ops->drop(task, seal);
     release(task, kRuntimeRef);
   }
+  context.wants_next = false;
 }
 
 void Engine::fail_current(Task* task) {
@@ -197,6 +245,11 @@ void Engine::fail_current(Task* task) {
 }
 
 void Engine::fail_from(Task* task, Object* argument) {
+  if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) {
+    while (!task->sealed()) std::this_thread::yield();  // By fail_early, on another thread.
+    complete(task, kCancelled);
+    return;
+  }
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));
   complete(task, kFailed);
 }

@@ -73,30 +73,36 @@ bool claimable(Task* task) {
          task->slot.load(std::memory_order_relaxed) >= Lane::kTaskMin;
 }
 
-/// Whether what `object` waits for leads back to a task on this thread.
-bool waits_for_itself(EngineParts& parts, Object* object, Task* mine) {
+bool stands_on(const ThreadContext& context, const Task* task) {
+  for (const Frame* frame = context.frame; frame != nullptr; frame = frame->below) {
+    if (frame->task == task) return true;
+  }
+  return false;
+}
+
+/// Whether what `object` waits for leads back to a task on this thread's stack.
+/// Requires: parts.blocked_mutex, so that the threads that stand there stay blocked.
+bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& mine) {
   std::vector<Object*> front{object};
   std::unordered_set<Object*> seen;
+  // All that a task which has begun waits for: what its thread, if blocked, waits for.
+  const auto follow = [&](const Task* begun) {
+    for (const auto& [context, objects] : parts.blocked) {
+      if (stands_on(*context, begun)) front.insert(front.end(), objects.begin(), objects.end());
+    }
+  };
   while (!front.empty() && seen.size() < kCycleHopsMax) {
     Object* next = front.back();
     front.pop_back();
     if (next == nullptr || !seen.insert(next).second || next->sealed()) continue;
-    if (next == mine) return true;
     Task* task = producer_of(next);
     if (task == nullptr) continue;
-    if (task == mine) return true;
-    if (task->ops->kind == ObjectKind::actor_call) {
-      for (Task* blocker : actor_blockers(task)) {
-        if (blocker == mine) return true;
-        // A blocker that waits itself leads on.
-        for (const auto& [context, objects] : parts.blocked) {
-          if (context->task != blocker) continue;
-          front.insert(front.end(), objects.begin(), objects.end());
-        }
-      }
-    }
-    for (const auto& [context, objects] : parts.blocked) {
-      if (context->task == task) front.insert(front.end(), objects.begin(), objects.end());
+    if (stands_on(mine, task)) return true;
+    follow(task);
+    if (task->ops->kind != ObjectKind::actor_call) continue;
+    for (Task* blocker : actor_blockers(task)) {
+      if (stands_on(mine, blocker)) return true;
+      follow(blocker);
     }
   }
   return false;
@@ -108,10 +114,12 @@ class Blocked {
   Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects)
       : engine_(engine), context_(current_context()), deficit_(deficit) {
     EngineParts& parts = engine.parts();
+    // A destructor may block while its task is completed: what that has made ready goes on.
+    if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
     if (context_.task != nullptr) {
       const std::lock_guard lock(parts.blocked_mutex);
       for (Object* object : objects) {
-        if (!waits_for_itself(parts, object, context_.task)) continue;
+        if (!waits_for_itself(parts, object, context_)) continue;
         throw DeadlockError("task '" + task_name(context_.task) + "' waits for '" +
                             task_name(object) +
                             "', which waits for it in turn (an actor that calls itself and "
@@ -184,13 +192,10 @@ bool Engine::help(Task* task) {
   const bool claimed = context.lane_engine == serial_ ? context.lane->claim_own(task)
                                                       : Lane::claim(task);
   if (claimed) {
-    const bool wanted = context.wants_next;
-    context.wants_next = false;
     const std::int64_t held = context.cpu_held;
     if (lacking > 0) context.cpu_held = kCpuUnit;
     run_task(task);
     context.cpu_held = held;
-    context.wants_next = wanted;
   }
   if (lacking > 0) parts_->give_slot(lacking);
   return claimed;

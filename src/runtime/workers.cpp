@@ -195,13 +195,13 @@ Task* EngineParts::find_work(ThreadContext& context) {
 
 void Engine::run_chain(Task* task) {
   ThreadContext& context = thread_context;
-  context.wants_next = context.cpu_held >= kCpuUnit;
+  const bool chains = context.cpu_held >= kCpuUnit;
   do {
-    context.next_task = nullptr;
+    context.chains = chains;
     run_task(task);
-    task = context.next_task;
+    task = std::exchange(context.next_task, nullptr);
   } while (task != nullptr);
-  context.wants_next = false;
+  context.chains = false;
 }
 
 bool Engine::admit(Task* task) {
@@ -234,8 +234,10 @@ void Engine::run_task(Task* task) {
   const std::uint32_t children = context.children;
   ActorCore* const actor = context.actor;
   const std::int64_t held = context.cpu_held;
+  const Frame frame{task, context.frame, std::exchange(context.chains, false)};
   context.engine = this;
   context.task = task;
+  context.frame = &frame;
   context.id = 0;
   context.children = 0;
   context.actor = task->ops->kind == ObjectKind::actor_call ? static_cast<ActorCall*>(task)->core
@@ -244,6 +246,7 @@ void Engine::run_task(Task* task) {
   task->ops->run(task);
   context.engine = engine;
   context.task = outer;
+  context.frame = frame.below;
   context.id = id;
   context.children = children;
   context.actor = actor;

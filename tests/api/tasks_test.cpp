@@ -81,7 +81,6 @@ std::pair<int, int> pair() { return {1, 2}; }
 
 std::atomic<int> marks{0};
 void mark(int n) { marks += n; }
-int after_mark(int n) { return n + marks; }
 
 bool is_the_reference_itself(ray::ObjectRef<int> ref) { return static_cast<bool>(ref); }
 int get_inside(ray::ObjectRef<int> ref) { return ray::get(ref); }
@@ -137,6 +136,14 @@ TEST_CASE("function objects of structural type are tasks with their state") {
   CHECK(rt.get(rt.remote<Multiply{3}>(5)) == 15);
   CHECK(rt.get(rt.remote<Multiply{4}>(5)) == 20);
   CHECK(rt.get(rt.remote<std::plus<>{}>(2, 3)) == 5);
+}
+
+TEST_CASE("callables whose parameters are not known take the values behind references") {
+  constexpr auto twice = [](auto x) { return x + x; };
+  ray::Runtime rt({.num_cpus = 1});
+  CHECK(rt.get(rt.remote<std::plus<>{}>(rt.put(2), 3)) == 5);
+  CHECK(rt.get(rt.remote<twice>(rt.put(std::string("ab")))) == "abab");
+  CHECK(rt.get(rt.remote<twice>(4)) == 8);
 }
 
 TEST_CASE("values and references mix freely in the arguments") {

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""headers.py <compiler>: what including us costs, and that each header can be included alone."""
+"""What including us costs, and that each header can be included alone.
+
+    headers.py <compiler>               the budget, each header, all sources
+    headers.py <compiler> --together    ray.hpp and all sources only, for a second compiler
+"""
 
 import concurrent.futures
 import os
@@ -45,7 +49,8 @@ def budget(compiler):
 def main():
     compiler = sys.argv[1]
     found = list(budget(compiler))
-    files = sorted((ROOT / "include").rglob("*.hpp")) + [ROOT / "src/ray_all.cpp"]
+    pattern = "ray/ray.hpp" if "--together" in sys.argv else "**/*.hpp"
+    files = sorted((ROOT / "include").glob(pattern)) + [ROOT / "src/ray_all.cpp"]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found += filter(None, pool.map(lambda file: compiles(compiler, file), files))
     return "\n".join(found)

@@ -38,7 +38,7 @@ FAULTS = [  # (rule, file, text put behind what the file has)
     ("edge", "src/store/heap.cpp", "#include <ray/remote.hpp>\n"),
     ("edge", "include/ray/task/record.hpp", "#include <ray/runtime/engine.hpp>\n"),
     ("edge", "include/ray/error.hpp", "#include <ray/task/record.hpp>\n"),
-    ("edge", "include/ray/remote.hpp", "#include <ray/store/object_store.hpp>\n"),
+    ("edge", "include/ray/remote.hpp", "#include <ray/control/control_store.hpp>\n"),
     ("room", "src/attic/junk.hpp", "int x;\n"),
     ("include-style", "include/ray/remote.hpp", '#include "task/record.hpp"\n'),
     ("third-party", "src/store/heap.cpp", "#include <asio.hpp>\n"),

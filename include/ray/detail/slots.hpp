@@ -86,6 +86,7 @@ struct SlotFor {
   using type = ValueSlot<P, typename Kept<P, A>::type>;
 };
 template <class A>
+  requires(!is_object_ref<A>)
 struct SlotFor<Unknown, A> {
   using type = ValueSlot<Unknown, std::decay_t<A>>;
 };

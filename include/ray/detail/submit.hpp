@@ -99,6 +99,7 @@ void launch(Engine& engine, R* record, ActorCore* core = nullptr) {
     record->missing.fetch_add(1, std::memory_order_relaxed);
     if (!Engine::wait_for_argument(held.object, &held.node, record)) {
       record->missing.fetch_sub(1, std::memory_order_relaxed);
+      if (held.object->seal_state() != kValue) Engine::fail_waiting(record, held.object);
     }
   });
   engine.launch_waiting(record);

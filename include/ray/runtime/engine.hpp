@@ -30,12 +30,20 @@ using Clock = std::chrono::steady_clock;
 /// One CPU in the units in which slots are counted.
 inline constexpr std::int64_t kCpuUnit = 10'000;
 
+/// The tasks on a thread's stack: each waits for the one on top of it.
+struct Frame {
+  Task* task;
+  const Frame* below;
+  bool chains;  // Whether the loop below runs a successor that it makes ready.
+};
+
 /// A thread as the runtime sees it. Threads: its own only.
 struct ThreadContext {
   Engine* engine = nullptr;  // The runtime whose task runs here, or whose worker this is.
   Lane* lane = nullptr;
   std::uint64_t lane_engine = 0;  // Serial of the engine the lane belongs to.
   Task* task = nullptr;           // Running now; null on a driver.
+  const Frame* frame = nullptr;   // It and those below it.
   std::uint64_t id = 0;           // Its id, or the driver thread's own.
   std::uint32_t children = 0;     // Tasks and objects it has made.
   std::int64_t cpu_held = 0;      // CPU taken for what runs here, in 1/kCpuUnit.
@@ -49,7 +57,8 @@ struct ThreadContext {
   Parker* parker = nullptr;
   const char* stack_limit = nullptr;  // Below it nothing more is run on top.
   Task* next_task = nullptr;          // A successor to run next on this thread.
-  bool wants_next = false;            // Whether the loop above will run it.
+  bool wants_next = false;            // Set only while a task of a chain is being completed.
+  bool chains = false;                // The next run_task() is one of a chain.
 };
 extern constinit thread_local ThreadContext thread_context;
 
@@ -110,6 +119,10 @@ class Engine {
   void launch_waiting(Task* task);
   /// Registers `task` with an argument; false if that is sealed already.
   static bool wait_for_argument(Object* argument, Waiter* node, Task* task) noexcept;
+
+  /// An argument of a task that waits for others had failed already: the task's object fails now.
+  /// Requires: the caller's part of `missing` is not given back yet.
+  static void fail_waiting(Task* task, Object* argument);
 
   /// Puts a ready task into this thread's lane and sees that somebody takes it.
   void enqueue(Task* task) {

@@ -162,7 +162,7 @@ struct Task : Object {
   std::atomic<std::uint32_t> missing{0};   // Arguments not sealed yet, plus one while submitting.
   std::uint16_t engine = 0;                // Index of the runtime that runs it.
   std::uint8_t flags = 0;
-  std::uint8_t unused = 0;
+  std::atomic<std::uint8_t> failing{0};  // Somebody stores its failure: only the first may.
   std::uint64_t site = 0;  // SourceSite, or the TaskEvent that has it.
 
   Task* next() const noexcept {
