@@ -158,7 +158,7 @@ T take_value(ObjectRef<T>& ref) {
       if (!is_only_reference(object)) return *value;
       return std::move(*value);
     } else {
-      if (!is_only_reference(object)) {
+      if (!becomes_only_reference(object)) {
         throw InvalidArgumentError(
             "ray::get: object " + hex_id(object->task_id()) +
             " cannot be copied, and others hold references to it: use get(const ObjectRef&)");

@@ -130,7 +130,7 @@ void schedule(ActorCore& core, Group& group, Afterwards& after) {
     // Resumed coroutines run in any state: those of a dead object are resumed to be ended.
     std::size_t work = group.resumed.size;
     if (core.state == ActorState::alive && group.begun < group.begun_max) work += group.calls.size;
-    if (static_cast<std::size_t>(group.turns) >= work) return;
+    if (static_cast<std::size_t>(group.turns - group.executing) >= work) return;
     auto* turn = ::new (slab_allocate(sizeof(Turn))) Turn(&kTurnOps, 1, core.id, 0);
     turn->engine = core.engine_index;
     turn->flags = kInternal | kNoCpu;
@@ -220,11 +220,13 @@ void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
   Afterwards after;
   after.engine = &engine;
   Task* call = nullptr;
+  Task* done = nullptr;  // Ended, and out of `begun`.
   std::shared_ptr<Instance> instance;
   bool ended = false;
   for (;;) {
     {
       const std::lock_guard lock(core.mutex);
+      if (call != nullptr) --group.executing;
       if (call != nullptr && ended) {
         --group.begun;
         ++core.finished;
@@ -232,6 +234,7 @@ void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
         const auto at = std::find(core.begun.begin(), core.begun.end(), call);
         if (at != core.begun.end()) core.begun.erase(at);
         leave_instance(core, instance, after);
+        done = call;
       }
       call = nullptr;
       if (budget-- > 0) {
@@ -241,6 +244,7 @@ void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
           if (call != nullptr) {
             ++group.begun;
             core.begun.push_back(call);
+            retain(call, kRuntimeRef);  // While it stands in `begun`.
             instance = core.instance;
             ++instance->users;
             static_cast<ActorCall*>(call)->instance = instance;
@@ -249,12 +253,21 @@ void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
           instance = static_cast<ActorCall*>(call)->instance;
         }
       }
-      if (call == nullptr) {
+      if (call != nullptr) {
+        ++group.executing;
+        // While this turn is inside, others may be needed for what still waits.
+        if (group.running_max > 1) schedule(core, group, after);
+      } else {
         --group.turns;
         schedule(core, group, after);
         bury_if_done(core, after);
-        break;
       }
+    }
+    if (done != nullptr) release(std::exchange(done, nullptr), kRuntimeRef);
+    if (call == nullptr) break;
+    if (!after.turns.empty()) {
+      for (Task* turn : after.turns) engine.enqueue_errand(turn);
+      after.turns.clear();
     }
     ended = execute(engine, *instance, call);
   }

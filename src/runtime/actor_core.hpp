@@ -48,6 +48,7 @@ struct Group {
   int running_max = 1;   // Threads inside at once.
   int begun_max = 1000;  // With suspended coroutines.
   int turns = 0;         // Turns queued or running.
+  int executing = 0;     // Those of them that are inside a call.
   int begun = 0;
   CallQueue calls;
   CallQueue resumed;

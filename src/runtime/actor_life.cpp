@@ -188,7 +188,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
     const std::lock_guard lock(core->mutex);
     if (core->state == ActorState::dead) return;
     inside = core->begun;
-    for (Task* call : inside) retain(call);
+    for (Task* call : inside) retain(call, kRuntimeRef);
   }
   const bool restarts = !no_restart && actor_begin_restart(*core);
   if (!restarts) {
@@ -203,7 +203,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
       seal_object(call, kActorDied);
       Engine::cancel(call, {.force = false, .recursive = false});  // It is asked to stop.
     }
-    release(call);
+    release(call, kRuntimeRef);
   }
 }
 

@@ -125,13 +125,13 @@ void destroy_object(Object* object) noexcept {
   destroy_queue.active = false;
 }
 
-bool is_only_reference(const Object* object) noexcept {
-  for (int spins = 0;; ++spins) {
-    // acquire: whoever held it before is done with it.
-    const std::uint32_t refs = object->refs.load(std::memory_order_acquire);
-    if (refs != kRuntimeRef + 1) return refs == 1;
-    if (spins > 100) std::this_thread::yield();  // Its sealer was stopped between two steps.
+bool becomes_only_reference(const Object* object) noexcept {
+  constexpr int kTries = 2000;
+  for (int i = 0; i < kTries; ++i) {
+    if (is_only_reference(object)) return true;
+    std::this_thread::yield();
   }
+  return false;
 }
 
 void store_failure(Object* object, FailurePtr failure) {

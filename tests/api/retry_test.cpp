@@ -18,6 +18,10 @@ struct Initialized {
   Initialized& operator=(const Initialized&) = delete;
 };
 
+struct A;
+struct D;
+struct E;
+
 template <class Tag>
 std::atomic<int> tries{0};
 

@@ -91,8 +91,8 @@ TEST_CASE("a method knows its actor, a plain task has none") {
 
 TEST_CASE("state lists tasks with their fate when events are on") {
   ray::Runtime rt({.num_cpus = 1, .task_events = true});
-  const auto sum = rt.remote<add>(1, 2);
-  const auto next = rt.remote<add>(sum, 3);
+  const auto sum = ray::remote<add>(1, 2);  // Free functions know where they are called.
+  const auto next = ray::remote<add>(sum, 3);
   CHECK(rt.get(next) == 6);
   const auto bad = rt.remote<fails>();
   CHECK_FALSE(rt.try_get(bad).has_value());
@@ -209,7 +209,7 @@ TEST_CASE("a timeline is a file of JSON that names the tasks") {
 }
 
 TEST_CASE("a timeline that cannot be written is an error that names the file") {
-  ray::Runtime rt({.num_cpus = 1});
+  ray::Runtime rt({.num_cpus = 1, .task_events = true});
   try {
     rt.timeline("/no/such/folder/out.json");
     FAIL("was written");

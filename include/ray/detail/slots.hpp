@@ -67,7 +67,9 @@ struct RefSlot {
     } else {
       using Parameter = std::remove_cvref_t<P>;
       // The last to name it: moved, not copied.
-      if (!again && is_only_reference(object)) return static_cast<Parameter>(std::move(const_cast<U&>(value)));
+      const auto last = std::is_convertible_v<const U&, Parameter> ? is_only_reference
+                                                                   : becomes_only_reference;
+      if (!again && last(object)) return static_cast<Parameter>(std::move(const_cast<U&>(value)));
       if constexpr (std::is_convertible_v<const U&, Parameter>) {
         return static_cast<Parameter>(value);
       } else {

@@ -20,9 +20,10 @@ struct TaskExtra;
 struct TaskEvent;
 struct ActorCore;
 
-/// What the runtime's own reference to a task weighs, so that a reader of a sealed object can tell
-/// that it is the last but for the runtime, which is about to let go (see is_only_reference).
-inline constexpr std::uint32_t kRuntimeRef = 1u << 30;
+/// What a reference of the runtime's own weighs. It keeps the record, but once the object is
+/// sealed the runtime does not touch its value any more: so a user's only reference may move the
+/// value out, whatever the runtime still holds (see is_only_reference).
+inline constexpr std::uint32_t kRuntimeRef = 1u << 28;
 
 /// What an object's `waiters` word says once it is sealed. Sealing happens exactly once: the
 /// first that swaps one of these in wins, later results are dropped. Odd values are a lock.
@@ -191,8 +192,8 @@ void destroy_object(Object* object) noexcept;
 /// was sealed.
 bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references = 0) noexcept;
 
-inline void retain(Object* object) noexcept {
-  object->refs.fetch_add(1, std::memory_order_relaxed);
+inline void retain(Object* object, std::uint32_t count = 1) noexcept {
+  object->refs.fetch_add(count, std::memory_order_relaxed);
 }
 
 /// Gives `count` references back. The last one needs no read-modify-write: who reads 'all of them
@@ -204,8 +205,14 @@ inline void release(Object* object, std::uint32_t count = 1) noexcept {
   }
 }
 
-/// Whether the caller's is the only reference. Requires: sealed, and the caller holds one.
-bool is_only_reference(const Object* object) noexcept;
+/// Whether the caller's is the only reference but for the runtime's. Requires: sealed, and the
+/// caller holds one. acquire: whoever else held one is done with the value.
+inline bool is_only_reference(const Object* object) noexcept {
+  return object->refs.load(std::memory_order_acquire) % kRuntimeRef == 1;
+}
+/// The same for a value that cannot be copied: waits a little for references that only pass by
+/// (a thread that looked whether it can help).
+bool becomes_only_reference(const Object* object) noexcept;
 
 /// Puts a failure in the place of the value (8 bytes), before sealing with kFailed.
 void store_failure(Object* object, FailurePtr failure);
