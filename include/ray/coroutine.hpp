@@ -216,7 +216,8 @@ class ObjectRefStream {
     detail::Object* item = core_ == nullptr ? nullptr : core_->front();
     if (item == nullptr) return std::nullopt;
     ObjectRef<T> ref = detail::RefAccess::adopt<T>(item);
-    detail::Engine::wait(item);
+    // Not by helping: that would run the generator on, past the item that is waited for.
+    detail::Engine::wait_many(&item, 1, 1, false, nullptr);
     if (item->seal_state() == detail::kStreamEnd) return std::nullopt;
     core_->pop();
     return ref;

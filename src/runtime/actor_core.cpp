@@ -415,6 +415,10 @@ bool actor_retries(Task* call, std::uintptr_t seal) {
     const int attempt = extra.attempt.load(std::memory_order_relaxed);
     if (extra.max_retries != -1 && attempt >= extra.max_retries) return false;
     extra.attempt.store(attempt + 1, std::memory_order_relaxed);
+    if (extra.stoppable.load(std::memory_order_acquire)) {
+      after.engine->parts().forget_stoppable(call, extra);
+      extra.stop = std::stop_source();
+    }
     call->ops->drop(call, seal);
     call->flags &= static_cast<std::uint8_t>(~kResumed);
     Group& group = group_of(*core, call);

@@ -202,6 +202,8 @@ void actor_kill(ActorCore* core, bool no_restart) {
       if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, kActorDied, false);
       seal_object(call, kActorDied);
       Engine::cancel(call, {.force = false, .recursive = false});  // It is asked to stop.
+    } else {
+      engine->parts().request_stop(call);
     }
     release(call, kRuntimeRef);
   }

@@ -20,11 +20,7 @@ void Engine::cancel(Object* object, CancelOptions options) {
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kCancelled, false);
   seal_object(task, kCancelled);
   const std::uint64_t id = task->task_id();
-  {
-    const std::lock_guard lock(parts.cancel_mutex);
-    const auto running = parts.stoppables.find(id);
-    if (running != parts.stoppables.end()) running->second.stop.request_stop();
-  }
+  parts.request_stop(task);
   CallbackWaiter* asleep = nullptr;
   Object* awaited = nullptr;
   {
@@ -41,6 +37,16 @@ void Engine::cancel(Object* object, CancelOptions options) {
   }
   if (asleep != nullptr) engine->resume(task);
   if (options.recursive) parts.cancel_children(id);
+}
+
+void EngineParts::request_stop(Task* task) {
+  std::stop_source stop(std::nostopstate);
+  {
+    const std::lock_guard lock(cancel_mutex);
+    const auto running = stoppables.find(task->task_id());
+    if (running != stoppables.end()) stop = running->second.stop;
+  }
+  stop.request_stop();  // Without the lock: it runs the user's callbacks.
 }
 
 void EngineParts::note_cancelled(std::uint64_t id) {
@@ -98,9 +104,10 @@ std::stop_token EngineParts::stop_token_of(Task* task) {
   return extra.stop.get_token();
 }
 
-void EngineParts::forget_stoppable(Task* task, TaskExtra&) {
+void EngineParts::forget_stoppable(Task* task, TaskExtra& extra) {
   const std::lock_guard lock(cancel_mutex);
   stoppables.erase(task->task_id());
+  extra.stoppable.store(false, std::memory_order_release);
 }
 
 bool Engine::suspend(CoroutineWaiter& waiter) {

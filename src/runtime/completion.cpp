@@ -98,8 +98,8 @@ thread_local FailingTasks failing_tasks;
 /// are there, and then ends without running. Requires: `task` cannot become ready meanwhile.
 void fail_early(Task* task, Object* argument) {
   if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) return;
-  retain(task);
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));
+  task->missing.fetch_add(1, std::memory_order_relaxed);  // Until it is sealed, below.
   FailingTasks& failing = failing_tasks;
   failing.tasks.push_back(task);
   if (failing.draining) return;
@@ -109,7 +109,7 @@ void fail_early(Task* task, Object* argument) {
     failing.tasks.pop_back();
     if (next->ops->seal_elements != nullptr) next->ops->seal_elements(next, kFailed, false);
     if (!seal_object(next, kFailed)) drop_failure(next);
-    release(next);
+    if (next->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(next);
   }
   failing.draining = false;
 }
@@ -139,7 +139,7 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
     for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr; waiter = waiter->next) {
       if ((waiter->target & Waiter::kMask) != Waiter::kTask) continue;
       auto* task = reinterpret_cast<Task*>(waiter->target);
-      if (task->missing.load(std::memory_order_relaxed) > 1) fail_early(task, object);
+      fail_early(task, object);
     }
   }
   // Before the waiters hear of it: one of them may want to move the value out. Each of them holds
@@ -187,6 +187,11 @@ void make_ready(Task* task) noexcept {
     if (!seal_object(task, kShutdown, kRuntimeRef)) release(task, kRuntimeRef);
     return;
   }
+  if (task->failing.load(std::memory_order_acquire) != 0 &&
+      task->ops->kind == ObjectKind::task) {
+    engine->complete(task, kFailed);  // It needs no worker to end.
+    return;
+  }
   Events::ready(task);
   if (context.wants_next && context.next_task == nullptr && context.engine == engine &&
       task->extra.load(std::memory_order_acquire) == nullptr &&
@@ -203,13 +208,14 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     thread_context.finished_call = task;
   }
   if (task->has(kTraced)) [[unlikely]] {
-    const TaskState state = seal == kValue    ? TaskState::finished
-                            : seal == kFailed ? TaskState::failed
+    const std::uintptr_t before = task->seal_state();
+    const std::uintptr_t fate = before != kPending ? before : seal;
+    const TaskState state = fate == kValue    ? TaskState::finished
+                            : fate == kFailed ? TaskState::failed
                                               : TaskState::cancelled;
     const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
-    parts_->events.ended(
-        task, state, extra != nullptr ? extra->name : std::string(),
-        seal == kFailed ? describe(stored_failure(task)->exception) : "");
+    parts_->events.ended(task, state, extra != nullptr ? extra->name : std::string(),
+                         fate == kFailed ? describe(stored_failure(task)->exception) : "");
   }
   task->ops->release_arguments(task);
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) [[unlikely]] {
@@ -222,7 +228,8 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
   context.wants_next = frame != nullptr && frame->task == task && frame->chains;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
   if (!seal_object(task, seal, kRuntimeRef)) {
-    task->ops->drop(task, seal);
+    // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
+    if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);
     release(task, kRuntimeRef);
   }
   context.wants_next = false;
@@ -246,8 +253,7 @@ void Engine::fail_current(Task* task) {
 
 void Engine::fail_from(Task* task, Object* argument) {
   if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) {
-    while (!task->sealed()) std::this_thread::yield();  // By fail_early, on another thread.
-    complete(task, kCancelled);
+    complete(task, kFailed);  // By fail_early, and sealed.
     return;
   }
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));

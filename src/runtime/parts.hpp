@@ -148,6 +148,7 @@ struct EngineParts {
   std::atomic<bool> monitor_armed{false};
 
   bool is_cancelled_child(Task* task);
+  void request_stop(Task* task);
   void note_cancelled(std::uint64_t id);
   void cancel_children(std::uint64_t id);
   std::stop_token stop_token_of(Task* task);

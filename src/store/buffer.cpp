@@ -70,7 +70,7 @@ void buffer_free(void* buffer, std::size_t bytes) noexcept {
       // No room to remember it: given back below.
     }
   }
-  ::operator delete(buffer, size, std::align_val_t(kBufferAlign));
+  ::operator delete(buffer, std::align_val_t(kBufferAlign));
 }
 
 BufferUse buffer_use() noexcept {

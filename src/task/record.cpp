@@ -33,6 +33,8 @@ std::string demangle(const std::type_info& type) {
   return result;
 }
 
+constexpr std::size_t kTextMax = std::size_t{64} << 10;  // Of an exception's text, when quoted.
+
 struct Described {
   std::string type;
   std::string text;
@@ -42,7 +44,9 @@ Described describe_parts(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const std::exception& e) {
-    return {demangle(typeid(e)), e.what()};
+    std::string text = e.what();
+    if (text.size() > kTextMax) text = text.substr(0, kTextMax) + "… (cut)";
+    return {demangle(typeid(e)), std::move(text)};
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return {type != nullptr ? demangle(*type) : "unknown type", ""};

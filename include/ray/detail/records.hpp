@@ -33,7 +33,7 @@ void free_record(void* memory) noexcept {
   if constexpr (alignof(R) <= kSlabGranule) {
     slab_free(memory, sizeof(R));
   } else {
-    ::operator delete(memory, sizeof(R), std::align_val_t(alignof(R)));
+    ::operator delete(memory, std::align_val_t(alignof(R)));
   }
 }
 

@@ -94,7 +94,7 @@ inline void slab_free(void* block, std::size_t bytes) noexcept {
     return;
   }
 #endif
-  ::operator delete(block, bytes);
+  ::operator delete(block);
 }
 
 }  // namespace ray::detail
