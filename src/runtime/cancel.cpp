@@ -18,6 +18,7 @@ void Engine::cancel(Object* object, CancelOptions options) {
   const OutsideCall call(*engine->parts_);
   EngineParts& parts = *engine->parts_;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kCancelled, false);
+  if (!task->sealed() && task->has(kTraced)) Events::state(task, TaskState::cancelled);
   seal_object(task, kCancelled);
   const std::uint64_t id = task->task_id();
   parts.request_stop(task);

@@ -301,6 +301,7 @@ void Engine::apply(Task* task, const TaskOptions& options) {
   }
   TaskExtra& extra = extra_of(task);
   extra.name = options.name;
+  if (task->has(kTraced) && !options.name.empty()) parts_->events.named(task, options.name);
   extra.has_demand = !plain;
   extra.demand = demand;
   extra.max_retries = options.max_retries;

@@ -102,6 +102,14 @@ void Events::submitted(Task* task) {
   task->flags |= kTraced;
 }
 
+void Events::named(Task* task, const std::string& name) {
+  TaskEvent* event = task->event();
+  if (event == nullptr) return;
+  const std::lock_guard lock(notes_mutex_);
+  notes_[event->id.load(kRelaxed)].name = name;
+  event->noted.store(true, kRelaxed);
+}
+
 void Events::argument(Task* task, Object* object, std::size_t position) {
   TaskEvent* event = task->event();
   if (event == nullptr || position >= kEventArgsMax) return;

@@ -47,6 +47,8 @@ class Events {
 
   /// Starts a story for `task`; its site moves there. None when the next record is still in use.
   void submitted(Task* task);
+  /// The name its options give it.
+  void named(Task* task, const std::string& name);
   static void argument(Task* task, Object* object, std::size_t position);
   static void ready(Task* task);
   static void started(Task* task, std::uint32_t attempt);
