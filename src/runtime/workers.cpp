@@ -153,6 +153,8 @@ void Engine::enqueue_errand(Task* task) {
   }
   if (sleepers_.load(std::memory_order_seq_cst) > spinners_.load(std::memory_order_seq_cst)) {
     parts.wake_one();
+  } else if (task->has(kGranted)) {
+    parts.spawn_thread(true);  // Its resources are reserved: it must not wait for a thread.
   } else if (spinners_.load(std::memory_order_relaxed) == 0) {
     parts.arm_monitor();  // All threads are busy: soon enough one ends its task, or is added.
   }
