@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -137,6 +138,15 @@ class ConnectionError : public detail::CodedError<ErrorCode::connection> {
 class AuthenticationError : public detail::CodedError<ErrorCode::authentication> {
   using CodedError::CodedError;
 };
+
+/// Lets exceptions of type E come back as themselves where they cross from another process.
+/// Within one process every type does so anyway. Threads: any; may be called again.
+template <class E>
+void register_exception() {
+  static_assert(std::is_copy_constructible_v<E>, "ray: an exception that travels is copied");
+  static_assert(std::is_convertible_v<const E*, const std::exception*>,
+                "ray: an exception that travels derives from std::exception");
+}
 
 namespace detail {
 

@@ -31,7 +31,7 @@ struct Submitter {
   }
 };
 
-/// operator() for up to eight arguments with the place of the call behind them, and for any
+/// operator() for up to four arguments with the place of the call behind them, and for any
 /// number without. (A parameter pack cannot be followed by a default argument.)
 template <class Self>
 struct Callable {

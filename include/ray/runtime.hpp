@@ -17,8 +17,8 @@
 
 namespace ray {
 
-/// A runtime: worker threads, queues, actors. While it lives it is the current one for the free
-/// functions (the newest wins; init()'s own comes first); inside a task the task's own is.
+/// A runtime: worker threads, queues, actors. The newest that lives (init()'s is one too) is the
+/// current one for the free functions; inside a task it is the one that runs the task.
 /// Threads: any. Lifetime: the destructor asks running tasks to stop (context().stop_token()),
 /// fails what has not begun with TaskCancelledError, and waits for the running ones. Refs and
 /// handles may outlive it; values that are there stay.
@@ -30,10 +30,23 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  template <auto F, class... A>
-  auto remote(A&&... arguments) {
-    return RemoteFunction<F>(engine_.get()).call(detail::SourceSite(),
-                                                 std::forward<A>(arguments)...);
+  /// As ray::remote<F>(args…), on this runtime. (The overloads note where they are called.)
+  template <auto F>
+  auto remote(detail::SourceSite site = detail::SourceSite::current()) {
+    return on<F>().call(site);
+  }
+  template <auto F, class A>
+  auto remote(A&& a, detail::SourceSite site = detail::SourceSite::current()) {
+    return on<F>().call(site, std::forward<A>(a));
+  }
+  template <auto F, class A, class B>
+  auto remote(A&& a, B&& b, detail::SourceSite site = detail::SourceSite::current()) {
+    return on<F>().call(site, std::forward<A>(a), std::forward<B>(b));
+  }
+  template <auto F, class A, class B, class C, class... More>
+  auto remote(A&& a, B&& b, C&& c, More&&... more) {
+    return on<F>()(std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
+                   std::forward<More>(more)...);
   }
   /// `rt.with<F>({.num_cpus = 2})(args…)`.
   template <auto F>
@@ -94,6 +107,11 @@ class Runtime {
   const RuntimeOptions& options() const noexcept;
 
  private:
+  template <auto F>
+  RemoteFunction<F> on() const {
+    return RemoteFunction<F>(engine_.get());
+  }
+
   std::unique_ptr<detail::Engine> engine_;
 };
 

@@ -170,11 +170,13 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   for (auto& group : core.groups) {
     while (Task* call = group->calls.pop_front()) after.dead_calls.push_back(call);
   }
-  for (auto& [caller, calls] : core.held) {
-    std::erase_if(calls, [&](const HeldCall& held) {
+  // What still waits for an argument comes by when it has it, and finds the actor dead.
+  for (auto it = core.held.begin(); it != core.held.end();) {
+    core.held_count -= std::erase_if(it->second, [&](const HeldCall& held) {
       if (held.ready) after.dead_calls.push_back(held.call);
       return held.ready;
     });
+    it = it->second.empty() ? core.held.erase(it) : std::next(it);
   }
   core.pending -= after.dead_calls.size();
   if (core.instance != nullptr) {
@@ -320,13 +322,13 @@ void actor_submit(ActorCore* core, Task* call, bool ready) {
     const std::lock_guard lock(core->mutex);
     ++core->pending;
     const auto held = core->held_count == 0 ? core->held.end() : core->held.find(call->parent);
-    if (!ready || held != core->held.end()) {
-      core->held[call->parent].push_back({call, ready});
-      ++core->held_count;
-    } else if (core->state == ActorState::dead) {
+    if (ready && core->state == ActorState::dead) {
       --core->pending;
       after.dead_calls.push_back(call);
       after.reason = core->death;
+    } else if (!ready || held != core->held.end()) {
+      core->held[call->parent].push_back({call, ready});
+      ++core->held_count;
     } else {
       Group& group = group_of(*core, call);
       group.calls.push_back(call);
@@ -405,26 +407,34 @@ bool actor_retries(Task* call, std::uintptr_t seal) {
   ActorCore* core = core_of(call);
   Afterwards after;
   after.engine = Engine::by_index(core->engine_index);
+  TaskExtra& extra = extra_of(call);
   {
     const std::lock_guard lock(core->mutex);
     const auto& instance = static_cast<ActorCall*>(call)->instance;
     if (instance == nullptr || !instance->dead || core->state == ActorState::dead) return false;
-    const auto begun = std::find(core->begun.begin(), core->begun.end(), call);
-    if (begun == core->begun.end()) return false;
-    TaskExtra& extra = extra_of(call);
+    if (std::find(core->begun.begin(), core->begun.end(), call) == core->begun.end()) return false;
     const int attempt = extra.attempt.load(std::memory_order_relaxed);
     if (extra.max_retries != -1 && attempt >= extra.max_retries) return false;
     extra.attempt.store(attempt + 1, std::memory_order_relaxed);
-    if (extra.stoppable.load(std::memory_order_acquire)) {
-      after.engine->parts().forget_stoppable(call, extra);
-      extra.stop = std::stop_source();
-    }
-    call->ops->drop(call, seal);
-    call->flags &= static_cast<std::uint8_t>(~kResumed);
-    Group& group = group_of(*core, call);
+  }
+  if (extra.stoppable.load(std::memory_order_acquire)) {
+    after.engine->parts().forget_stoppable(call, extra);
+    extra.stop = std::stop_source();
+  }
+  call->ops->drop(call, seal);  // A user's destructor: without the lock.
+  call->flags &= static_cast<std::uint8_t>(~kResumed);
+  {
+    const std::lock_guard lock(core->mutex);
     ++core->pending;  // The turn that runs it now takes one off.
-    group.calls.push_front(call);
-    schedule(*core, group, after);
+    if (core->state == ActorState::dead) {
+      --core->pending;
+      after.dead_calls.push_back(call);
+      after.reason = core->death;
+    } else {
+      Group& group = group_of(*core, call);
+      group.calls.push_front(call);
+      schedule(*core, group, after);
+    }
   }
   thread_context.finished_call = call;
   after.run();

@@ -213,9 +213,10 @@ void check(const RuntimeOptions& options) {
     throw InvalidArgumentError("RuntimeOptions::num_cpus = " + std::to_string(options.num_cpus) +
                                ": must be at most 1e6");
   }
-  if (options.num_cpus != 0 && to_units(options.num_cpus, "RuntimeOptions::num_cpus") == 0) {
+  if (options.num_cpus != 0 && options.num_cpus < 1) {
     throw InvalidArgumentError("RuntimeOptions::num_cpus = " + std::to_string(options.num_cpus) +
-                               ": must be at least 0.0001, or 0 for all hardware threads");
+                               ": must be at least 1 (a plain task takes one), or 0 for all "
+                               "hardware threads");
   }
   if (options.max_threads < 0) {
     throw InvalidArgumentError("RuntimeOptions::max_threads = " +

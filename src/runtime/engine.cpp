@@ -126,8 +126,12 @@ Engine::~Engine() {
   parts.stopping.store(true, std::memory_order_seq_cst);
   special_.fetch_or(kStopping, std::memory_order_seq_cst);
   {
-    const std::lock_guard lock(parts.cancel_mutex);
-    for (auto& [id, stoppable] : parts.stoppables) stoppable.stop.request_stop();
+    std::vector<std::stop_source> stops;  // Triggered without the lock: they run users' callbacks.
+    {
+      const std::lock_guard lock(parts.cancel_mutex);
+      for (auto& [id, stoppable] : parts.stoppables) stops.push_back(stoppable.stop);
+    }
+    for (std::stop_source& stop : stops) stop.request_stop();
   }
   {
     std::deque<std::pair<Demand, Task*>> waiting;

@@ -133,9 +133,21 @@ class Blocked {
       counted_ = true;
     }
     if (held_ > 0) parts.give_slot(held_);
-    if (parts.work_visible() && !parts.wake_one() && counted_) parts.spawn_thread(true);
+    if (parts.work_visible() && !parts.wake_one() && counted_ && !parts.spawn_thread(true) &&
+        deficit_.load(std::memory_order_relaxed) >= parts.thread_count.load()) {
+      leave();
+      throw DeadlockError(
+          "all " + std::to_string(parts.max_threads) +
+          " threads of the runtime wait in get() while tasks are ready to run; raise "
+          "RuntimeOptions::max_threads, or wait with co_await, which holds no thread");
+    }
   }
-  ~Blocked() {
+  ~Blocked() { leave(); }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+
+ private:
+  void leave() {
     EngineParts& parts = engine_.parts();
     if (context_.task != nullptr) {
       const std::lock_guard lock(parts.blocked_mutex);
@@ -145,10 +157,7 @@ class Blocked {
     // May leave less than nothing free: whoever comes to the end of its task gives way.
     if (held_ > 0) parts.take_back(held_);
   }
-  Blocked(const Blocked&) = delete;
-  Blocked& operator=(const Blocked&) = delete;
 
- private:
   Engine& engine_;
   ThreadContext& context_;
   std::atomic<int>& deficit_;

@@ -6,13 +6,13 @@
 #include <memory>
 #include <utility>
 
-int read(const std::unique_ptr<int>& p) { return *p; }
+int value_of(const std::unique_ptr<int>& p) { return *p; }
 
 void call() {
   auto mine = std::make_unique<int>(1);
 #ifdef TWIN
-  ray::remote<read>(std::move(mine));
+  ray::remote<value_of>(std::move(mine));
 #else
-  ray::remote<read>(mine);
+  ray::remote<value_of>(mine);
 #endif
 }

@@ -263,6 +263,9 @@ struct Returned<ray::Generator<T>> {
 template <class Base, class Function, class R, class... S>
 struct Record final : Base {
   using Result = std::remove_cvref_t<R>;
+  static_assert(!is_data_pointer<Result>,
+                "ray: a task's result cannot be a pointer, whose target may be gone: return the "
+                "value");
   using Out = Outcome<Result>;
   using Value = typename Out::Value;
 

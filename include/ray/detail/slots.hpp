@@ -17,7 +17,7 @@ struct Unknown;  // Stands for a parameter whose type is not known.
 /// What a parameter P of the function is handed: a temporary where P takes one by value.
 template <class P, class V>
 using Handed = std::conditional_t<std::is_lvalue_reference_v<P>, const V&,  // A view converts.
-                                  std::conditional_t<std::is_same_v<P, Unknown>, V&&,
+                                  std::conditional_t<std::is_same_v<P, Unknown>, V,
                                                      std::remove_cvref_t<P>>>;
 
 /// An argument given as a value, for a parameter P (or Unknown).
@@ -26,11 +26,15 @@ struct ValueSlot {
   V value;
 
   static constexpr bool is_ref = false;
+  /// Whether it can be handed over more than once.
+  static constexpr bool repeats = std::is_lvalue_reference_v<P> || std::is_copy_constructible_v<V>;
 
   /// `again`: the task may run once more, so the value must stay.
   Handed<P, V> hand_over(bool again) {
     if constexpr (std::is_lvalue_reference_v<P>) {
       return value;
+    } else if constexpr (std::is_same_v<P, Unknown> && std::is_copy_constructible_v<V>) {
+      return again ? V(std::as_const(value)) : V(std::move(value));
     } else if constexpr (std::is_same_v<P, Unknown>) {
       return std::move(value);
     } else if constexpr (!std::is_same_v<std::remove_cvref_t<P>, V>) {
@@ -52,6 +56,7 @@ struct RefSlot {
   Waiter node{};
 
   static constexpr bool is_ref = true;
+  static constexpr bool repeats = true;
 
   explicit RefSlot(Object* held) noexcept : object(held) {}
   RefSlot(const RefSlot&) = delete;
@@ -124,6 +129,7 @@ template <class... S>
 class Slots {
  public:
   static constexpr std::size_t ref_count = (std::size_t{S::is_ref} + ... + 0);
+  static constexpr bool repeats = (S::repeats && ...);
 
   template <class... A>
   explicit Slots(std::in_place_t, A&&... arguments)

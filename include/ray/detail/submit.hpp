@@ -124,6 +124,11 @@ auto submit_record(Engine& engine, SourceSite site, const TaskOptions* options, 
     Unlaunched<R> guard{record};
     engine.adopt(record, site);
     engine.apply(record, *options);
+    if (!decltype(record->slots)::repeats && record->has(kRetryable)) {
+      throw InvalidArgumentError(
+          "TaskOptions::retry_exceptions = true: an argument that cannot be copied is taken by "
+          "value, and a second try would not have it; take it by const&, or set max_retries = 0");
+    }
     guard.record = nullptr;
   } else {
     engine.adopt(record, site);
