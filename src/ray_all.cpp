@@ -1,6 +1,7 @@
 // The whole compiled part in one file: copy include/ and src/ into a project and compile this.
 #include "runtime/actor_core.cpp"
 #include "runtime/actor_life.cpp"
+#include "runtime/actor_turns.cpp"
 #include "runtime/cancel.cpp"
 #include "runtime/completion.cpp"
 #include "runtime/config.cpp"

@@ -58,7 +58,7 @@ inline constexpr ActorClass actor_class_of{
 /// Lifetime: may outlive the runtime; calls then fail with ActorDiedError.
 template <class C>
 class ActorHandle {
- public:
+public:
   ActorHandle() noexcept = default;
   ActorHandle(const ActorHandle& other) noexcept : core_(other.core_) {
     if (core_ != nullptr) detail::actor_retain_handle(core_);
@@ -86,7 +86,7 @@ class ActorHandle {
     return core_ == nullptr ? ActorId{} : ActorId{detail::actor_id(core_)};
   }
 
- private:
+private:
   friend struct detail::HandleAccess;
   detail::ActorCore* core_ = nullptr;
 };
@@ -158,9 +158,8 @@ struct CreationOf final : Creation {
   CreationOf& operator=(const CreationOf&) = delete;
 
   static void* make_object(Creation* creation, bool again) {
-    return static_cast<CreationOf*>(creation)->slots.apply([again](auto&... held) -> void* {
-      return new C(argument_of(held, again)...);
-    });
+    return static_cast<CreationOf*>(creation)->slots.apply(
+        [again](auto&... held) -> void* { return new C(argument_of(held, again)...); });
   }
   template <class Held>
   static decltype(auto) argument_of(Held& held, bool again) {
@@ -207,7 +206,7 @@ struct ConstructorArgument {
   using type = std::decay_t<A>;
 };
 template <class A>
-  requires is_object_ref<A>
+requires is_object_ref<A>
 struct ConstructorArgument<A> {
   using type = const RefValue<A>&;
 };
@@ -224,7 +223,8 @@ template <class C, class... A>
 ActorHandle<C> make_actor_of(Engine& engine, const ActorOptions& options, A&&... arguments) {
   constexpr bool passable = [&]<std::size_t... I>(std::index_sequence<I...>) {
     return (CheckPassable<I + 1, A>::ok && ...);
-  }(std::index_sequence_for<A...>());
+  }
+  (std::index_sequence_for<A...>());
   constexpr bool as_refs = takes_refs<C, A...>;
   constexpr bool fits =
       as_refs || std::is_constructible_v<C, typename ConstructorArgument<A>::type...>;
@@ -234,8 +234,8 @@ ActorHandle<C> make_actor_of(Engine& engine, const ActorOptions& options, A&&...
     using Made = typename std::conditional_t<
         as_refs, std::type_identity<CreationOf<C, typename RefItself<A>::type...>>,
         std::type_identity<CreationOf<C, Slot<Unknown, A>...>>>::type;
-    auto* creation = ::new (allocate_record<Made>())
-        Made(engine.next_identity(), std::forward<A>(arguments)...);
+    auto* creation =
+        ::new (allocate_record<Made>()) Made(engine.next_identity(), std::forward<A>(arguments)...);
     bool existed = false;
     ActorCore* core = nullptr;
     try {
@@ -264,7 +264,7 @@ ActorHandle<C> make_actor_of(Engine& engine, const ActorOptions& options, A&&...
 /// An actor class with options: `actor<C>.options({.name = "x"})(args…)`.
 template <class C>
 class ActorWithOptions {
- public:
+public:
   explicit ActorWithOptions(ActorOptions options, detail::Engine* engine = nullptr)
       : options_(std::move(options)), engine_(engine) {}
   template <class... A>
@@ -273,7 +273,7 @@ class ActorWithOptions {
                                     options_, std::forward<A>(arguments)...);
   }
 
- private:
+private:
   ActorOptions options_;
   detail::Engine* engine_;
 };
@@ -282,7 +282,7 @@ class ActorWithOptions {
 /// Arguments are values or ObjectRefs. Throws InvalidArgumentError for bad options.
 template <class C>
 class ActorClass {
- public:
+public:
   ActorWithOptions<C> options(ActorOptions options) const {
     return ActorWithOptions<C>(std::move(options));
   }

@@ -1,10 +1,7 @@
 // ActorPool: work handed to whichever of some actors is free.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
-#include <deque>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -52,7 +49,7 @@ struct ErasedRef {
 
 /// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`.
 class PoolResult {
- public:
+public:
   explicit PoolResult(detail::ErasedRef ref) : ref_(std::move(ref)) {}
   template <class T>
   T as() && {
@@ -65,7 +62,7 @@ class PoolResult {
     return std::move(*this).template as<T>();
   }
 
- private:
+private:
   detail::ErasedRef ref_;
 };
 
@@ -74,7 +71,7 @@ class PoolResult {
 /// Threads: one at a time.
 template <class C>
 class ActorPool {
- public:
+public:
   explicit ActorPool(std::vector<ActorHandle<C>> actors) : idle_(actors.begin(), actors.end()) {
     for (const auto& handle : actors) {
       if (!handle) detail::throw_pool_misuse("one of the actors' handles is empty");
@@ -136,11 +133,11 @@ class ActorPool {
   std::optional<ActorHandle<C>> pop_idle() {
     if (!has_free()) return std::nullopt;
     ActorHandle<C> actor = std::move(idle_.front());
-    idle_.pop_front();
+    idle_.erase(idle_.begin());
     return actor;
   }
 
- private:
+private:
   struct Call {
     virtual ~Call() = default;
     virtual detail::ErasedRef operator()(const ActorHandle<C>& actor) = 0;
@@ -159,9 +156,9 @@ class ActorPool {
   void start() {
     while (!idle_.empty() && !backlog_.empty()) {
       const std::shared_ptr<Call> call = std::move(backlog_.front());
-      backlog_.pop_front();
+      backlog_.erase(backlog_.begin());
       ActorHandle<C> actor = std::move(idle_.front());
-      idle_.pop_front();
+      idle_.erase(idle_.begin());
       detail::ErasedRef ref = (*call)(actor);
       calls_.push_back({std::move(ref), std::move(actor)});
     }
@@ -221,9 +218,9 @@ class ActorPool {
     return results;
   }
 
-  std::deque<ActorHandle<C>> idle_;
-  std::deque<Started> calls_;  // In the order in which they were submitted.
-  std::deque<std::shared_ptr<Call>> backlog_;
+  std::vector<ActorHandle<C>> idle_;
+  std::vector<Started> calls_;  // In the order in which they were submitted.
+  std::vector<std::shared_ptr<Call>> backlog_;
 };
 
 }  // namespace ray

@@ -1,10 +1,12 @@
 // Array<T>: a contiguous numeric array whose memory belongs to the object store.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <limits>
+#include <new>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -21,7 +23,7 @@ class Array {
   static_assert(std::is_trivially_copyable_v<T>,
                 "ray: Array<T> holds numbers and other trivially copyable types; use std::vector");
 
- public:
+public:
   using value_type = T;
   using iterator = T*;
   using const_iterator = const T*;
@@ -33,7 +35,7 @@ class Array {
                                  " elements are more than any memory holds");
     }
     if (size != 0) data_ = static_cast<T*>(detail::buffer_allocate(size * sizeof(T)));
-    std::fill_n(data_, size, T());
+    for (std::size_t i = 0; i < size; ++i) ::new (static_cast<void*>(data_ + i)) T();
   }
   Array(Array&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -49,7 +51,7 @@ class Array {
 
   Array clone() const {
     Array copy(size_);
-    std::copy_n(data_, size_, copy.data_);
+    if (size_ != 0) std::memcpy(static_cast<void*>(copy.data_), data_, size_ * sizeof(T));
     return copy;
   }
 
@@ -68,10 +70,14 @@ class Array {
   operator std::span<const T>() const noexcept { return {data_, size_}; }
 
   friend bool operator==(const Array& a, const Array& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    if (a.size_ != b.size_) return false;
+    for (std::size_t i = 0; i < a.size_; ++i) {
+      if (!(a.data_[i] == b.data_[i])) return false;
+    }
+    return true;
   }
 
- private:
+private:
   T* data_ = nullptr;
   std::size_t size_ = 0;
 };

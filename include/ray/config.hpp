@@ -28,7 +28,7 @@ inline constexpr std::size_t kCacheLine = 64;
 }  // namespace ray::detail
 
 /// For bugs of the library itself, never for input: on in release builds too.
-#define RAY_ASSERT(condition)                                                 \
-  (__builtin_expect(static_cast<bool>(condition), 1)                          \
-       ? static_cast<void>(0)                                                 \
+#define RAY_ASSERT(condition)                        \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::ray::detail::assertion_failed(#condition, __FILE__, __LINE__))

@@ -4,11 +4,8 @@
 
 #include <coroutine>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <iterator>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -55,7 +52,7 @@ struct PromiseBase {
 /// A coroutine object that owns its frame until the runtime takes it.
 template <class Promise>
 class CoroutineOwner {
- public:
+public:
   explicit CoroutineOwner(std::coroutine_handle<Promise> handle) noexcept : handle_(handle) {}
   CoroutineOwner(CoroutineOwner&& other) noexcept : handle_(other.give_up()) {}
   CoroutineOwner& operator=(CoroutineOwner&&) = delete;
@@ -64,7 +61,7 @@ class CoroutineOwner {
   }
   std::coroutine_handle<Promise> give_up() noexcept { return std::exchange(handle_, {}); }
 
- private:
+private:
   std::coroutine_handle<Promise> handle_;
 };
 
@@ -86,7 +83,7 @@ struct TaskPromise<void> : PromiseBase {
 /// The items of a generator between it and its reader. Counted: the task's and the reader's.
 /// Invariant: `items` ends with one pending item, the next to come, until the stream has ended.
 class StreamCore {
- public:
+public:
   /// `make_item` makes a pending item with two references: the reader's and the generator's.
   StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::uint32_t));
 
@@ -106,7 +103,8 @@ class StreamCore {
   /// The reader has gone: the task is cancelled.
   void abandon() noexcept;
 
- private:
+private:
+  struct Items;  // What both sides touch, under a lock; in src/runtime/stream.cpp.
   ~StreamCore();
 
   TaskRecord* const task_;  // Alive until end() was called.
@@ -115,10 +113,7 @@ class StreamCore {
   std::atomic<std::uint32_t> refs_{2};
   Object* tail_;  // The generator's.
   std::uint32_t made_ = 0;
-  std::mutex mutex_;
-  std::deque<Object*> items_;  // Guarded by mutex_.
-  bool paused_ = false;        // Guarded by mutex_.
-  bool ended_ = false;         // Guarded by mutex_.
+  Items* const items_;
 };
 
 template <class T>
@@ -157,7 +152,7 @@ struct GeneratorPromise : PromiseBase {
 /// suspends it without holding a worker; `co_return` gives the result.
 template <class T = void>
 class [[nodiscard]] Task : public detail::CoroutineOwner<detail::TaskPromise<T>> {
- public:
+public:
   using promise_type = detail::TaskPromise<T>;
   using detail::CoroutineOwner<promise_type>::CoroutineOwner;
 };
@@ -165,7 +160,7 @@ class [[nodiscard]] Task : public detail::CoroutineOwner<detail::TaskPromise<T>>
 /// What a coroutine returns that `co_yield`s a stream of T.
 template <class T>
 class [[nodiscard]] Generator : public detail::CoroutineOwner<detail::GeneratorPromise<T>> {
- public:
+public:
   using promise_type = detail::GeneratorPromise<T>;
   using detail::CoroutineOwner<promise_type>::CoroutineOwner;
 };
@@ -175,9 +170,9 @@ class [[nodiscard]] Generator : public detail::CoroutineOwner<detail::GeneratorP
 /// cancelled when the stream is dropped. If it throws, the last ref is the error. Move-only.
 template <class T>
 class ObjectRefStream {
- public:
+public:
   class iterator {
-   public:
+  public:
     using value_type = ObjectRef<T>;
     using difference_type = std::ptrdiff_t;
     using iterator_concept = std::input_iterator_tag;
@@ -193,7 +188,7 @@ class ObjectRefStream {
     void operator++(int) { ++*this; }
     friend bool operator==(const iterator& it, std::default_sentinel_t) { return !it.current_; }
 
-   private:
+  private:
     ObjectRefStream* stream_ = nullptr;
     std::optional<ObjectRef<T>> current_;
   };
@@ -225,7 +220,7 @@ class ObjectRefStream {
   iterator begin() { return iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
- private:
+private:
   friend struct detail::GeneratorPromise<T>;
   explicit ObjectRefStream(detail::StreamCore* core) noexcept : core_(core) {}
   detail::StreamCore* core_ = nullptr;

@@ -41,19 +41,19 @@ enum class ErrorCode {
 
 /// The root of what this library throws. The text says what failed, where, and what to do.
 class Error : public std::runtime_error {
- public:
+public:
   explicit Error(const std::string& what, ErrorCode code = ErrorCode::error)
       : std::runtime_error(what), code_(code) {}
   ErrorCode code() const noexcept { return code_; }
 
- private:
+private:
   ErrorCode code_;
 };
 
 /// A task threw something that cannot come back as itself: its type's name, its text, the names
 /// of the tasks it passed through (first the one that threw), and, in one process, the original.
 class TaskError : public Error {
- public:
+public:
   TaskError(const std::string& what, std::string type_name, std::vector<std::string> trail,
             std::exception_ptr cause)
       : Error(what, ErrorCode::task),
@@ -64,7 +64,7 @@ class TaskError : public Error {
   const std::vector<std::string>& trail() const noexcept { return trail_; }
   std::exception_ptr cause() const noexcept { return cause_; }
 
- private:
+private:
   std::string type_name_;
   std::vector<std::string> trail_;
   std::exception_ptr cause_;
@@ -73,10 +73,10 @@ class TaskError : public Error {
 namespace detail {
 template <ErrorCode Code, class Base = Error>
 class CodedError : public Base {
- public:
+public:
   explicit CodedError(const std::string& what) : Base(what, Code) {}
 
- protected:
+protected:
   CodedError(const std::string& what, ErrorCode code) : Base(what, code) {}
 };
 }  // namespace detail
@@ -175,11 +175,11 @@ std::string describe(const std::exception_ptr& exception);
 /// Lifetime: `error()` lives as long as the Result.
 template <class T>
 class [[nodiscard]] Result {
-  using Stored = std::conditional_t<std::is_void_v<T>, bool,
-                                    std::conditional_t<std::is_reference_v<T>,
-                                                       std::remove_reference_t<T>*, T>>;
+  using Stored = std::conditional_t<
+      std::is_void_v<T>, bool,
+      std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
 
- public:
+public:
   template <class U>
   static Result from_value(U&& value) {
     Result result;
@@ -222,7 +222,7 @@ class [[nodiscard]] Result {
   /// What the task threw, in its own type; null when there is a value.
   std::exception_ptr exception() const { return failure_ ? failure_->exception : nullptr; }
 
- private:
+private:
   Result() = default;
   const auto& access() const {
     if constexpr (std::is_reference_v<T>) {

@@ -2,9 +2,6 @@
 #pragma once
 
 #include <coroutine>
-#include <functional>
-#include <future>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -39,13 +36,15 @@ struct RefAccess {
 [[noreturn]] void throw_failure(Object* object);
 /// Throws what the object failed with; returns if it has a value.
 inline void require_value(Object* object) {
-  if (object->seal_state() != kValue) [[unlikely]] throw_failure(object);
+  if (object->seal_state() != kValue) [[unlikely]]
+    throw_failure(object);
 }
 /// The object of a ref that must not be empty.
 template <class T>
 Object* object_of(const ObjectRef<T>& ref, const char* call) {
   Object* object = RefAccess::object(ref);
-  if (object == nullptr) [[unlikely]] throw_empty_ref(call);
+  if (object == nullptr) [[unlikely]]
+    throw_empty_ref(call);
   return object;
 }
 
@@ -59,15 +58,23 @@ const T& value_of(Object* object) noexcept {
 template <class T>
 T take_value(ObjectRef<T>& ref);
 
-/// Calls `then` once the object is sealed: on the thread that seals it, or at once.
-void when_sealed(Object* object, std::function<void()> then);
+/// Calls `then(context)` once the object is sealed: on the thread that seals it, or at once.
+void when_sealed(Object* object, void (*then)(void* context), void* context);
+
+/// What ref.future() does; defined in <ray/future.hpp>, because <future> is a heavy header.
+template <class Ref>
+struct FutureOf {
+  static_assert(
+      !std::is_same_v<Ref, Ref>,
+      "ray: ref.future() needs #include <ray/future.hpp>, which <ray/ray.hpp> leaves out");
+};
 
 struct PromiseBase;
 
 /// Suspends a coroutine until an object is sealed. In a ray::Task or Generator the task is run
 /// again; any other coroutine is resumed by one of the runtime's workers.
 class RefAwaiterBase {
- public:
+public:
   bool await_ready() const noexcept { return object_->sealed(); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> coroutine) {
@@ -78,11 +85,11 @@ class RefAwaiterBase {
     }
   }
 
- protected:
+protected:
   explicit RefAwaiterBase(Object* object) noexcept : object_(object) {}
   Object* object_;
 
- private:
+private:
   bool suspend_foreign(std::coroutine_handle<> coroutine);
   CoroutineWaiter node_{};
 };
@@ -98,7 +105,7 @@ class RefAwaiter;
 /// (const access from many).
 template <class T>
 class ObjectRef {
- public:
+public:
   using value_type = T;
 
   ObjectRef() noexcept = default;
@@ -133,13 +140,17 @@ class ObjectRef {
   /// Whether `get` would return or throw at once.
   bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
 
-  /// The object as a std::future of a copy (moved when this was the last reference).
-  std::future<T> future() const;
+  /// The object as a std::future of a copy (moved when this was the last reference). Needs
+  /// <ray/future.hpp>.
+  template <class Ref = ObjectRef>
+  auto future() const {
+    return detail::FutureOf<Ref>::of(*this);
+  }
 
   detail::RefAwaiter<T, false> operator co_await() const&;
   detail::RefAwaiter<T, true> operator co_await() &&;
 
- private:
+private:
   friend struct detail::RefAccess;
   detail::Object* object_ = nullptr;
 };
@@ -170,7 +181,7 @@ T take_value(ObjectRef<T>& ref) {
 
 template <class T>
 class RefAwaiter<T, false> : public RefAwaiterBase {
- public:
+public:
   explicit RefAwaiter(Object* object) : RefAwaiterBase(object) { retain(object); }
   RefAwaiter(const RefAwaiter&) = delete;
   RefAwaiter& operator=(const RefAwaiter&) = delete;
@@ -183,14 +194,14 @@ class RefAwaiter<T, false> : public RefAwaiterBase {
 
 template <class T>
 class RefAwaiter<T, true> : public RefAwaiterBase {
- public:
+public:
   RefAwaiter(Object* object, ObjectRef<T>&& ref) : RefAwaiterBase(object), ref_(std::move(ref)) {}
   T await_resume() {
     require_value(object_);
     return take_value(ref_);
   }
 
- private:
+private:
   ObjectRef<T> ref_;
 };
 
@@ -205,26 +216,6 @@ template <class T>
 detail::RefAwaiter<T, true> ObjectRef<T>::operator co_await() && {
   detail::Object* object = detail::object_of(*this, "co_await");
   return detail::RefAwaiter<T, true>(object, std::move(*this));
-}
-
-template <class T>
-std::future<T> ObjectRef<T>::future() const {
-  detail::Object* object = detail::object_of(*this, "future");
-  auto promise = std::make_shared<std::promise<T>>();
-  std::future<T> result = promise->get_future();
-  detail::when_sealed(object, [promise, ref = *this]() mutable {
-    try {
-      detail::require_value(detail::RefAccess::object(ref));
-      if constexpr (std::is_void_v<T>) {
-        promise->set_value();
-      } else {
-        promise->set_value(detail::take_value(ref));
-      }
-    } catch (...) {
-      promise->set_exception(std::current_exception());
-    }
-  });
-  return result;
 }
 
 }  // namespace ray

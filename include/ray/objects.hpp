@@ -3,8 +3,8 @@
 
 #include <chrono>
 #include <concepts>
-#include <functional>
 #include <iterator>
+#include <memory>  // std::reference_wrapper too, in libstdc++: <functional> costs 20,000 lines.
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -16,6 +16,10 @@
 #include <ray/error.hpp>
 #include <ray/object_ref.hpp>
 #include <ray/options.hpp>
+
+#if !defined(__GLIBCXX__)
+#include <functional>
+#endif
 
 namespace ray {
 
@@ -43,8 +47,8 @@ using Regular = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 /// What get(range) holds for each T.
 template <class T, bool Owned>
-using Gotten =
-    std::conditional_t<std::is_copy_constructible_v<T> || Owned, T, std::reference_wrapper<const T>>;
+using Gotten = std::conditional_t<std::is_copy_constructible_v<T> || Owned, T,
+                                  std::reference_wrapper<const T>>;
 
 inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
   if (timeout.count() < 0) {
@@ -68,7 +72,8 @@ std::chrono::nanoseconds to_nanoseconds(std::chrono::duration<Rep, Period> timeo
 [[noreturn]] void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout);
 
 inline void await_value(Object* object) {
-  if (!object->sealed()) [[unlikely]] Engine::wait(object);
+  if (!object->sealed()) [[unlikely]]
+    Engine::wait(object);
   require_value(object);
 }
 
@@ -84,8 +89,7 @@ void await_all(const Refs& refs, std::optional<std::chrono::nanoseconds> timeout
   const auto flush = [&] {
     // The first by helping, as a single get does; the rest together.
     if (size > 0 && !deadline) Engine::wait(batch[0]);
-    if (size > 0 &&
-        !Engine::wait_many(batch, size, size, true, deadline ? &*deadline : nullptr)) {
+    if (size > 0 && !Engine::wait_many(batch, size, size, true, deadline ? &*deadline : nullptr)) {
       for (std::size_t i = 0; i < size; ++i) {
         if (batch[i]->sealed()) require_value(batch[i]);
       }
@@ -144,9 +148,7 @@ std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref) {
   detail::await_value(object);
   if constexpr (!std::is_void_v<T>) return detail::value_of<T>(object);
 }
-inline void get(const ObjectRef<void>& ref) {
-  detail::await_value(detail::object_of(ref, "get"));
-}
+inline void get(const ObjectRef<void>& ref) { detail::await_value(detail::object_of(ref, "get")); }
 
 /// As above, as a value: moved out when this was the last reference, copied otherwise.
 template <class T>
@@ -191,8 +193,8 @@ auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
           values.push_back(detail::take_value(ref));
         }
       } else {
-        values.push_back(detail::Gotten<T, false>(
-            detail::value_of<T>(detail::RefAccess::object(ref))));
+        values.push_back(
+            detail::Gotten<T, false>(detail::value_of<T>(detail::RefAccess::object(ref))));
       }
     }
     return values;
@@ -201,12 +203,11 @@ auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
 
 /// Several, of different types: a std::tuple of values (std::monostate for void).
 template <class A, class B, class... More>
-  requires(detail::is_object_ref<A> && detail::is_object_ref<B> &&
-           (detail::is_object_ref<More> && ...))
-auto get(A&& a, B&& b, More&&... more) {
-  using Values = std::tuple<detail::Regular<detail::RefValue<A>>,
-                            detail::Regular<detail::RefValue<B>>,
-                            detail::Regular<detail::RefValue<More>>...>;
+requires(detail::is_object_ref<A>&& detail::is_object_ref<B> &&
+         (detail::is_object_ref<More> && ...)) auto get(A&& a, B&& b, More&&... more) {
+  using Values =
+      std::tuple<detail::Regular<detail::RefValue<A>>, detail::Regular<detail::RefValue<B>>,
+                 detail::Regular<detail::RefValue<More>>...>;
   detail::await_value(detail::object_of(a, "get"));
   detail::await_value(detail::object_of(b, "get"));
   (detail::await_value(detail::object_of(more, "get")), ...);

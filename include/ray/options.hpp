@@ -55,7 +55,7 @@ struct TaskOptions {
   double num_gpus = 0;
   double memory = 0;  ///< Bytes.
   std::map<std::string, double> resources = {};
-  int max_retries = 3;           ///< -1: for ever.
+  int max_retries = 3;            ///< -1: for ever.
   bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
   std::string name = {};
   SchedulingStrategy scheduling_strategy = {};

@@ -55,14 +55,13 @@ struct Callable {
                        std::forward<D>(d));
   }
   template <class A, class B, class C, class D, class E, class... More>
-    requires(sizeof...(More) == 0 ||
-             !(std::is_same_v<std::remove_cvref_t<More>, Site> || ...))
-  auto operator()(A&& a, B&& b, C&& c, D&& d, E&& e, More&&... more) const {
+  requires(sizeof...(More) == 0 || !(std::is_same_v<std::remove_cvref_t<More>, Site> || ...)) auto
+  operator()(A&& a, B&& b, C&& c, D&& d, E&& e, More&&... more) const {
     return self().call(Site(), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
                        std::forward<D>(d), std::forward<E>(e), std::forward<More>(more)...);
   }
 
- private:
+private:
   const Self& self() const { return static_cast<const Self&>(*this); }
 };
 
@@ -74,17 +73,17 @@ using OptionsOf = std::conditional_t<is_method<F>, MethodOptions, TaskOptions>;
 /// A remote function with options: `remote<F>.options({.num_cpus = 2})(a, b)`.
 template <auto F>
 class RemoteWithOptions : public detail::Callable<RemoteWithOptions<F>> {
- public:
+public:
   explicit RemoteWithOptions(detail::OptionsOf<F> options, detail::Engine* engine = nullptr)
       : options_(std::move(options)), engine_(engine) {}
 
   template <class... A>
   auto call(detail::SourceSite site, A&&... arguments) const {
     return detail::Submitter<F, detail::OptionsOf<F>>::submit(engine_, site, &options_,
-                                                             std::forward<A>(arguments)...);
+                                                              std::forward<A>(arguments)...);
   }
 
- private:
+private:
   detail::OptionsOf<F> options_;
   detail::Engine* engine_;
 };
@@ -96,7 +95,7 @@ class RemoteWithOptions : public detail::Callable<RemoteWithOptions<F>> {
 /// Throws InvalidArgumentError for bad options or an empty ref; what F throws comes out of get().
 template <auto F>
 class RemoteFunction : public detail::Callable<RemoteFunction<F>> {
- public:
+public:
   constexpr explicit RemoteFunction(detail::Engine* engine = nullptr) : engine_(engine) {}
 
   auto options(detail::OptionsOf<F> options) const {
@@ -105,10 +104,10 @@ class RemoteFunction : public detail::Callable<RemoteFunction<F>> {
   template <class... A>
   auto call(detail::SourceSite site, A&&... arguments) const {
     return detail::Submitter<F, detail::OptionsOf<F>>::submit(engine_, site, nullptr,
-                                                             std::forward<A>(arguments)...);
+                                                              std::forward<A>(arguments)...);
   }
 
- private:
+private:
   detail::Engine* engine_;
 };
 

@@ -23,7 +23,7 @@ namespace ray {
 /// fails what has not begun with TaskCancelledError, and waits for the running ones. Refs and
 /// handles may outlive it; values that are there stay.
 class Runtime {
- public:
+public:
   /// Throws InvalidArgumentError for options that are wrong, or not in this version yet.
   explicit Runtime(const RuntimeOptions& options = {});
   ~Runtime();
@@ -106,7 +106,7 @@ class Runtime {
 
   const RuntimeOptions& options() const noexcept;
 
- private:
+private:
   template <auto F>
   RemoteFunction<F> on() const {
     return RemoteFunction<F>(engine_.get());
@@ -135,7 +135,7 @@ std::string status();
 
 /// Where the calling code runs. Inside a task or an actor's method; on a driver ids are "none".
 class Context {
- public:
+public:
   NodeId node_id() const;
   WorkerId worker_id() const;
   TaskId task_id() const;

@@ -14,11 +14,11 @@ namespace ray {
 
 /// Where a task stands; Ray's states, those that exist in one process.
 enum class TaskState : std::uint8_t {
-  pending_args,     // An argument is not there yet.
-  pending_node,     // Ready; waits for a worker or for resources.
-  pending_actor,    // In an actor's mailbox.
+  pending_args,   // An argument is not there yet.
+  pending_node,   // Ready; waits for a worker or for resources.
+  pending_actor,  // In an actor's mailbox.
   running,
-  suspended,        // A coroutine that awaits something.
+  suspended,  // A coroutine that awaits something.
   finished,
   failed,
   cancelled,

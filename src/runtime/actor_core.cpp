@@ -1,4 +1,4 @@
-// An actor's mailbox and its turns.
+// The rules of an actor: who may start, what happens when it ends.
 #include "runtime/actor_core.hpp"
 
 #include <algorithm>
@@ -36,59 +36,27 @@ Task* CallQueue::pop_front() noexcept {
 
 namespace {
 
-constexpr int kTurnCalls = 256;  // After so many calls a turn lets others run.
-
-ActorCore* core_of(Task* call) { return static_cast<ActorCall*>(call)->core; }
-Group& group_of(ActorCore& core, Task* call) {
-  return *core.groups[static_cast<ActorCall*>(call)->group];
-}
-
-/// A piece of an actor's work, queued among the errands.
-struct Turn : Task {
-  using Task::Task;
-  ActorCore* core = nullptr;
-  std::uint32_t group = 0;
-  std::atomic<bool> taken{false};
-};
-
 void destroy_turn(Object* object) noexcept {
   auto* turn = static_cast<Turn*>(object);
   actor_release(turn->core);
   turn->~Turn();
   slab_free(turn, sizeof(Turn));
 }
-void run_turn_task(Task* task);
 std::string_view turn_name() { return "actor turn"; }
-void nothing(Task*) noexcept {}
+void no_arguments(Task*) noexcept {}
 constexpr ObjectOps kTurnOps = {
     .destroy = destroy_turn,
     .drop = [](Object*, std::uintptr_t) noexcept {},
     .value_offset = 0,
     .kind = ObjectKind::task,
     .run = run_turn_task,
-    .release_arguments = nothing,
+    .release_arguments = no_arguments,
     .arguments = [](Task*, void (*)(void*, Object*), void*) {},
     .name = turn_name,
     .seal_elements = nullptr,
 };
 
-/// What follows once the lock is gone.
-struct Afterwards {
-  Engine* engine = nullptr;
-  std::vector<Task*> turns;
-  std::vector<Task*> dead_calls;
-  std::exception_ptr reason;
-  std::vector<void*> objects;
-  const ActorClass* cls = nullptr;
-  Demand demand;
-  bool release_demand = false;
-  Creation* construct = nullptr;
-  Creation* drop_creation = nullptr;
-  std::string forget_name;
-  ActorCore* forget = nullptr;
-
-  void run();
-};
+}  // namespace
 
 void Afterwards::run() {
   for (void* object : objects) cls->destroy(object);
@@ -124,7 +92,6 @@ void Afterwards::run() {
   }
 }
 
-/// Queues turns for what may start. Requires: the lock.
 void schedule(ActorCore& core, Group& group, Afterwards& after) {
   while (group.turns < group.running_max) {
     // Resumed coroutines run in any state: those of a dead object are resumed to be ended.
@@ -153,15 +120,13 @@ void drop_waiting_turn(Group& group) {
   if (group.waiting_turn != nullptr) release(std::exchange(group.waiting_turn, nullptr));
 }
 
-void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance,
-                    Afterwards& after) {
+void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance, Afterwards& after) {
   if (--instance->users == 0 && instance->dead && instance->object != nullptr) {
     after.objects.push_back(std::exchange(instance->object, nullptr));
     after.cls = core.cls;
   }
 }
 
-/// The actor is dead for good: everything it holds goes. Requires: the lock.
 void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   core.state = ActorState::dead;
   core.death = reason;
@@ -194,7 +159,6 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   after.forget_name = core.options.name;
 }
 
-/// Ends it in order when nobody can call it any more. Requires: the lock.
 void bury_if_done(ActorCore& core, Afterwards& after) {
   if (core.handles.load(std::memory_order_acquire) != 0 || core.pending != 0 ||
       core.state == ActorState::dead || core.state == ActorState::pending_creation ||
@@ -204,244 +168,6 @@ void bury_if_done(ActorCore& core, Afterwards& after) {
   bury(core, std::make_exception_ptr(ActorDiedError("the actor ended: its last handle is gone")),
        after);
 }
-
-/// One call's execution; true if it ended, false if it suspended itself.
-bool execute(Engine& engine, Instance& instance, Task* call) {
-  ThreadContext& context = thread_context;
-  const Task* const finished = std::exchange(context.finished_call, nullptr);
-  void* const outer = std::exchange(context.instance, instance.object);
-  engine.run_task(call);
-  const bool ended = context.finished_call == call;
-  context.finished_call = finished;
-  context.instance = outer;
-  return ended;
-}
-
-/// Runs up to `budget` calls of a group. Requires: the caller holds one of the group's turns.
-void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
-  Afterwards after;
-  after.engine = &engine;
-  Task* call = nullptr;
-  Task* done = nullptr;  // Ended, and out of `begun`.
-  std::shared_ptr<Instance> instance;
-  bool ended = false;
-  for (;;) {
-    {
-      const std::lock_guard lock(core.mutex);
-      if (call != nullptr) --group.executing;
-      if (call != nullptr && ended) {
-        --group.begun;
-        ++core.finished;
-        --core.pending;
-        const auto at = std::find(core.begun.begin(), core.begun.end(), call);
-        if (at != core.begun.end()) core.begun.erase(at);
-        leave_instance(core, instance, after);
-        done = call;
-      }
-      call = nullptr;
-      if (budget-- > 0) {
-        call = group.resumed.pop_front();
-        if (call == nullptr && core.state == ActorState::alive && group.begun < group.begun_max) {
-          call = group.calls.pop_front();
-          if (call != nullptr) {
-            ++group.begun;
-            core.begun.push_back(call);
-            retain(call, kRuntimeRef);  // While it stands in `begun`.
-            instance = core.instance;
-            ++instance->users;
-            static_cast<ActorCall*>(call)->instance = instance;
-          }
-        } else if (call != nullptr) {
-          instance = static_cast<ActorCall*>(call)->instance;
-        }
-      }
-      if (call != nullptr) {
-        ++group.executing;
-        // While this turn is inside, others may be needed for what still waits.
-        if (group.running_max > 1) schedule(core, group, after);
-      } else {
-        --group.turns;
-        schedule(core, group, after);
-        bury_if_done(core, after);
-      }
-    }
-    if (done != nullptr) release(std::exchange(done, nullptr), kRuntimeRef);
-    if (call == nullptr) break;
-    if (!after.turns.empty()) {
-      for (Task* turn : after.turns) engine.enqueue_errand(turn);
-      after.turns.clear();
-    }
-    ended = execute(engine, *instance, call);
-  }
-  after.run();
-}
-
-void run_turn_task(Task* task) {
-  auto* turn = static_cast<Turn*>(task);
-  ActorCore* core = turn->core;
-  Engine& engine = *thread_context.engine;
-  if (!turn->taken.exchange(true, std::memory_order_acq_rel)) {
-    Group& group = *core->groups[turn->group];
-    {
-      const std::lock_guard lock(core->mutex);
-      if (group.waiting_turn == turn) drop_waiting_turn(group);
-    }
-    run_turn(engine, *core, group, kTurnCalls);
-  }
-  release(turn);
-}
-
-}  // namespace
-
-bool actor_run_inline(Task* call) {
-  ActorCore* core = core_of(call);
-  ThreadContext& context = thread_context;
-  Engine* engine = Engine::by_index(core->engine_index);
-  if (engine == nullptr) return false;
-  Group& group = group_of(*core, call);
-  {
-    const std::lock_guard lock(core->mutex);
-    if (group.waiting_turn == nullptr || group.resumed.size != 0 || group.calls.head != call ||
-        core->state != ActorState::alive) {
-      return false;
-    }
-    auto* turn = static_cast<Turn*>(group.waiting_turn);
-    if (turn->taken.exchange(true, std::memory_order_acq_rel)) return false;
-    drop_waiting_turn(group);
-  }
-  const std::int64_t held = std::exchange(context.cpu_held, 0);
-  run_turn(*engine, *core, group, 1);
-  context.cpu_held = held;
-  return true;
-}
-
-void actor_submit(ActorCore* core, Task* call, bool ready) {
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
-  {
-    const std::lock_guard lock(core->mutex);
-    ++core->pending;
-    const auto held = core->held_count == 0 ? core->held.end() : core->held.find(call->parent);
-    if (ready && core->state == ActorState::dead) {
-      --core->pending;
-      after.dead_calls.push_back(call);
-      after.reason = core->death;
-    } else if (!ready || held != core->held.end()) {
-      core->held[call->parent].push_back({call, ready});
-      ++core->held_count;
-    } else {
-      Group& group = group_of(*core, call);
-      group.calls.push_back(call);
-      schedule(*core, group, after);
-    }
-  }
-  after.run();
-}
-
-void actor_post(Task* call) {
-  ActorCore* core = core_of(call);
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
-  {
-    const std::lock_guard lock(core->mutex);
-    const auto held = core->held.find(call->parent);
-    if (held == core->held.end()) {  // Back for another try.
-      core->pending += 1;
-      group_of(*core, call).calls.push_front(call);
-      schedule(*core, group_of(*core, call), after);
-    } else {
-      for (HeldCall& entry : held->second) {
-        if (entry.call == call) entry.ready = true;
-      }
-      while (!held->second.empty() && held->second.front().ready) {
-        Task* next = held->second.front().call;
-        held->second.pop_front();
-        --core->held_count;
-        if (core->state == ActorState::dead) {
-          --core->pending;
-          after.dead_calls.push_back(next);
-          after.reason = core->death;
-        } else {
-          group_of(*core, next).calls.push_back(next);
-          schedule(*core, group_of(*core, next), after);
-        }
-      }
-      if (held->second.empty()) core->held.erase(held);
-    }
-  }
-  after.run();
-}
-
-void actor_resume(Task* call) {
-  ActorCore* core = core_of(call);
-  Engine* engine = Engine::by_index(core->engine_index);
-  Afterwards after;
-  after.engine = engine;
-  {
-    const std::lock_guard lock(core->mutex);
-    Group& group = group_of(*core, call);
-    group.resumed.push_back(call);
-    schedule(*core, group, after);
-  }
-  after.run();
-}
-
-std::vector<Task*> actor_blockers(Task* call) {
-  ActorCore* core = core_of(call);
-  const std::lock_guard lock(core->mutex);
-  const Group& group = group_of(*core, call);
-  std::vector<Task*> blockers;
-  for (Task* begun : core->begun) {
-    if (begun == call) return {};
-    if (static_cast<ActorCall*>(begun)->group == static_cast<ActorCall*>(call)->group) {
-      blockers.push_back(begun);
-    }
-  }
-  // Somebody inside will leave by itself unless all of them wait.
-  if (blockers.size() < static_cast<std::size_t>(group.running_max)) return {};
-  return blockers;
-}
-
-bool actor_retries(Task* call, std::uintptr_t seal) {
-  if (!call->has(kRetryable) || call->sealed()) return false;
-  ActorCore* core = core_of(call);
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
-  TaskExtra& extra = extra_of(call);
-  {
-    const std::lock_guard lock(core->mutex);
-    const auto& instance = static_cast<ActorCall*>(call)->instance;
-    if (instance == nullptr || !instance->dead || core->state == ActorState::dead) return false;
-    if (std::find(core->begun.begin(), core->begun.end(), call) == core->begun.end()) return false;
-    const int attempt = extra.attempt.load(std::memory_order_relaxed);
-    if (extra.max_retries != -1 && attempt >= extra.max_retries) return false;
-    extra.attempt.store(attempt + 1, std::memory_order_relaxed);
-  }
-  if (extra.stoppable.load(std::memory_order_acquire)) {
-    after.engine->parts().forget_stoppable(call, extra);
-    extra.stop = std::stop_source();
-  }
-  call->ops->drop(call, seal);  // A user's destructor: without the lock.
-  call->flags &= static_cast<std::uint8_t>(~kResumed);
-  {
-    const std::lock_guard lock(core->mutex);
-    ++core->pending;  // The turn that runs it now takes one off.
-    if (core->state == ActorState::dead) {
-      --core->pending;
-      after.dead_calls.push_back(call);
-      after.reason = core->death;
-    } else {
-      Group& group = group_of(*core, call);
-      group.calls.push_front(call);
-      schedule(*core, group, after);
-    }
-  }
-  thread_context.finished_call = call;
-  after.run();
-  return true;
-}
-
-// --- what actor_life.cpp needs ---
 
 void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error) {
   Afterwards after;

@@ -2,9 +2,9 @@
 //
 //   state \ event   constructed      threw             kill(restart)     kill / last handle gone
 //   pending         alive            restarting|dead   restarting|dead   dead
-//   alive           -                -                 restarting|dead   dead (in order: after its calls)
-//   restarting      alive            restarting|dead   restarting|dead   dead
-//   dead            object destroyed -                 -                 -
+//   alive           -                -                 restarting|dead   dead (in order: after its
+//   calls) restarting      alive            restarting|dead   restarting|dead   dead dead object
+//   destroyed -                 -                 -
 //
 // "restarting|dead": restarting while restarts are left. Everything here is guarded by `mutex`,
 // except what is constant; user code never runs under it.
@@ -86,6 +86,45 @@ struct ActorCore {
   bool granted = false;  // Its resources are taken.
   std::exception_ptr death;
 };
+
+/// A piece of an actor's work, queued among the errands.
+struct Turn : Task {
+  using Task::Task;
+  ActorCore* core = nullptr;
+  std::uint32_t group = 0;
+  std::atomic<bool> taken{false};
+};
+/// The ops of a Turn; its `run` is in actor_turns.cpp.
+void run_turn_task(Task* task);
+
+/// What follows once the lock is gone.
+struct Afterwards {
+  Engine* engine = nullptr;
+  std::vector<Task*> turns;
+  std::vector<Task*> dead_calls;
+  std::exception_ptr reason;
+  std::vector<void*> objects;
+  const ActorClass* cls = nullptr;
+  Demand demand;
+  bool release_demand = false;
+  Creation* construct = nullptr;
+  Creation* drop_creation = nullptr;
+  std::string forget_name;
+  ActorCore* forget = nullptr;
+
+  void run();
+};
+
+// The rules, in actor_core.cpp. All require the lock.
+
+/// Queues turns for what may start.
+void schedule(ActorCore& core, Group& group, Afterwards& after);
+void drop_waiting_turn(Group& group);
+void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance, Afterwards& after);
+/// The actor is dead for good: everything it holds goes.
+void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after);
+/// Ends it in order when nobody can call it any more.
+void bury_if_done(ActorCore& core, Afterwards& after);
 
 // What making and killing an actor need of its mailbox (actor_core.cpp).
 

@@ -111,7 +111,8 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
     if (!options.name.empty()) {
       const auto [found, fresh] = parts.named_actors.try_emplace(options.name, core.get());
       if (!fresh) {
-        if (options.get_if_exists && found->second->cls == cls && try_retain_handle(found->second)) {
+        if (options.get_if_exists && found->second->cls == cls &&
+            try_retain_handle(found->second)) {
           *existed = true;
           return found->second;
         }
@@ -192,10 +193,10 @@ void actor_kill(ActorCore* core, bool no_restart) {
   }
   const bool restarts = !no_restart && actor_begin_restart(*core);
   if (!restarts) {
-    actor_bury(*core, std::make_exception_ptr(ActorDiedError(
-                          "actor " + class_name(*core) + " was killed" +
-                          (no_restart ? "" : " and has no restarts left") +
-                          "; make a new one, or set max_restarts")));
+    actor_bury(*core, std::make_exception_ptr(
+                          ActorDiedError("actor " + class_name(*core) + " was killed" +
+                                         (no_restart ? "" : " and has no restarts left") +
+                                         "; make a new one, or set max_restarts")));
   }
   for (Task* call : inside) {
     if (!restarts || !call->has(kRetryable)) {
@@ -273,8 +274,8 @@ void actors_shutdown(EngineParts& parts) {
   std::sort(cores.begin(), cores.end(),
             [](const ActorCore* a, const ActorCore* b) { return a->id < b->id; });
   for (ActorCore* core : cores) {
-    actor_bury(*core, std::make_exception_ptr(ActorDiedError(
-                          "actor " + class_name(*core) + " ended: its runtime was shut down")));
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError("actor " + class_name(*core) +
+                                                             " ended: its runtime was shut down")));
     if (core->options.lifetime == Lifetime::detached) actor_release_handle(core);
     actor_release(core);
   }

@@ -80,8 +80,7 @@ void EngineParts::cancel_children(std::uint64_t id) {
 }
 
 bool EngineParts::is_cancelled_child(Task* task) {
-  const std::uint64_t bits =
-      cancelled_bloom[task->parent % 64].load(std::memory_order_relaxed);
+  const std::uint64_t bits = cancelled_bloom[task->parent % 64].load(std::memory_order_relaxed);
   if ((bits >> (task->parent >> 58) & 1) == 0) return false;
   const std::lock_guard lock(cancel_mutex);
   if (cancelled.empty()) return false;

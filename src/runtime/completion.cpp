@@ -187,8 +187,7 @@ void make_ready(Task* task) noexcept {
     if (!seal_object(task, kShutdown, kRuntimeRef)) release(task, kRuntimeRef);
     return;
   }
-  if (task->failing.load(std::memory_order_acquire) != 0 &&
-      task->ops->kind == ObjectKind::task) {
+  if (task->failing.load(std::memory_order_acquire) != 0 && task->ops->kind == ObjectKind::task) {
     engine->complete(task, kFailed);  // It needs no worker to end.
     return;
   }

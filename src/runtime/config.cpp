@@ -117,9 +117,13 @@ const Setting kSettings[] = {
     {"max_task_events", [](const Options& o) { return o.max_task_events == 100'000; },
      [](Options& o, View k, View v) { o.max_task_events = whole(k, v, kEventsMax); }},
     {"max_threads", [](const Options& o) { return o.max_threads == 0; },
-     [](Options& o, View k, View v) { o.max_threads = static_cast<int>(whole(k, v, kThreadsMax)); }},
+     [](Options& o, View k, View v) {
+       o.max_threads = static_cast<int>(whole(k, v, kThreadsMax));
+     }},
     {"spin_us", [](const Options& o) { return o.spin_us == Options{}.spin_us; },
-     [](Options& o, View k, View v) { o.spin_us = std::chrono::microseconds(whole(k, v, 1'000'000)); }},
+     [](Options& o, View k, View v) {
+       o.spin_us = std::chrono::microseconds(whole(k, v, 1'000'000));
+     }},
 };
 
 /// RAY_… variables that are not options of a runtime.
@@ -205,8 +209,9 @@ void check(const RuntimeOptions& options) {
                                ": not in this version yet, which has one node; leave it at 1");
   }
   if (!options.address.empty()) {
-    throw InvalidArgumentError("RuntimeOptions::address = \"" + options.address +
-                               "\": not in this version yet, which joins no cluster; leave it empty");
+    throw InvalidArgumentError(
+        "RuntimeOptions::address = \"" + options.address +
+        "\": not in this version yet, which joins no cluster; leave it empty");
   }
   make_demand(options.num_cpus, options.num_gpus, 0, options.resources, "RuntimeOptions");
   if (options.num_cpus > 1e6) {
@@ -224,13 +229,12 @@ void check(const RuntimeOptions& options) {
   }
   if (options.spin_us.count() < 0) {
     throw InvalidArgumentError("RuntimeOptions::spin_us = " +
-                               std::to_string(options.spin_us.count()) +
-                               ": must not be negative");
+                               std::to_string(options.spin_us.count()) + ": must not be negative");
   }
-  if (options.task_events && (options.max_task_events == 0 || options.max_task_events > kEventsMax)) {
+  if (options.task_events &&
+      (options.max_task_events == 0 || options.max_task_events > kEventsMax)) {
     throw InvalidArgumentError("RuntimeOptions::max_task_events = " +
-                               std::to_string(options.max_task_events) +
-                               ": must be from 1 to 1e9");
+                               std::to_string(options.max_task_events) + ": must be from 1 to 1e9");
   }
 }
 

@@ -71,8 +71,8 @@ double default_cpus() {
 }
 
 std::int64_t physical_memory_units() {
-  const double bytes = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-                       static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const double bytes =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   return to_units(bytes, "memory");
 }
 
@@ -316,7 +316,8 @@ void Engine::apply(Task* task, const TaskOptions& options) {
     retain(task);
     std::shared_ptr<Task> held(task, [](Task* t) { release(t); });
     extra.timer = parts_->timers.at(Clock::now() + *options.timeout, [held] {
-      if (held->ops->seal_elements != nullptr) held->ops->seal_elements(held.get(), kTimedOut, false);
+      if (held->ops->seal_elements != nullptr)
+        held->ops->seal_elements(held.get(), kTimedOut, false);
       seal_object(held.get(), kTimedOut);
       cancel(held.get(), {});
     });

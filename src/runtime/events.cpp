@@ -122,7 +122,7 @@ void Events::ready(Task* task) {
   if (event == nullptr) return;
   event->ready.store(ticks(), kRelaxed);
   event->state.store(task->ops->kind == ObjectKind::actor_call ? TaskState::pending_actor
-                                                                : TaskState::pending_node,
+                                                               : TaskState::pending_node,
                      kRelaxed);
 }
 

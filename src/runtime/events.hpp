@@ -34,14 +34,14 @@ struct TaskEvent {
   std::atomic<std::uint32_t> worker{0};
   std::atomic<std::uint32_t> attempt{0};
   std::atomic<TaskState> state{TaskState::pending_args};
-  std::atomic<bool> live{false};   // A task still writes here.
-  std::atomic<bool> noted{false};  // More stands in Events::notes_.
+  std::atomic<bool> live{false};                                 // A task still writes here.
+  std::atomic<bool> noted{false};                                // More stands in Events::notes_.
   std::array<std::atomic<std::uint64_t>, kEventArgsMax> args{};  // Objects it takes.
 };
 
 /// Owns: the ring, made when events are switched on.
 class Events {
- public:
+public:
   void enable(std::size_t capacity);
   bool enabled() const noexcept { return ring_ != nullptr; }
 
@@ -60,7 +60,7 @@ class Events {
   std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
   std::uint64_t recorded() const noexcept { return next_.load(std::memory_order_relaxed); }
 
- private:
+private:
   struct Note {
     std::string name;
     std::string error;

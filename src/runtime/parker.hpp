@@ -11,7 +11,7 @@
 namespace ray::detail {
 
 class Parker {
- public:
+public:
   void park() noexcept { park_until(nullptr); }
   /// Until unparked or the deadline (null: none).
   void park_until(const Clock::time_point* deadline) noexcept;
@@ -20,7 +20,7 @@ class Parker {
   /// This thread's own.
   static Parker& mine();
 
- private:
+private:
   friend struct ParkerLease;
   std::atomic<std::uint32_t> permit_{0};
   Parker* next_idle_ = nullptr;

@@ -48,9 +48,9 @@ std::string task_name(Object* object);
 struct Worker {
   std::thread thread;
   std::atomic<Parker*> parker{nullptr};  // Set before the worker first sleeps.
-  bool spare = false;        // Beyond the base number; ends when long idle.
-  bool ended = false;        // Its own: it was idle for too long.
-  std::atomic<bool> gone{false};  // The thread is at its end and may be joined.
+  bool spare = false;                    // Beyond the base number; ends when long idle.
+  bool ended = false;                    // Its own: it was idle for too long.
+  std::atomic<bool> gone{false};         // The thread is at its end and may be joined.
   std::uint32_t number = 0;
 };
 
@@ -87,9 +87,9 @@ struct EngineParts {
   std::vector<Worker*> sleeping;  // Guarded by sleep_mutex.
   std::atomic<int> nappers{0};    // Sleepers that look for themselves every now and then.
   std::atomic<bool> stopping{false};
-  std::atomic<bool> joining{false};     // Workers end when they find nothing more.
-  std::atomic<int> outside_calls{0};    // Threads of others inside our slow paths.
-  std::atomic<int> cpu_wanted{0};       // Tasks in `waiting` lack CPU: slots go to them first.
+  std::atomic<bool> joining{false};   // Workers end when they find nothing more.
+  std::atomic<int> outside_calls{0};  // Threads of others inside our slow paths.
+  std::atomic<int> cpu_wanted{0};     // Tasks in `waiting` lack CPU: slots go to them first.
 
   // Errands: tasks that need no slot of their own. FIFO.
   std::mutex errands_mutex;
@@ -98,14 +98,14 @@ struct EngineParts {
 
   // Tasks whose resources are taken.
   std::mutex ledger_mutex;
-  ResourceLedger ledger;                               // Guarded by ledger_mutex.
-  std::deque<std::pair<Demand, Task*>> waiting;        // Guarded by ledger_mutex.
+  ResourceLedger ledger;                         // Guarded by ledger_mutex.
+  std::deque<std::pair<Demand, Task*>> waiting;  // Guarded by ledger_mutex.
 
   // Cancellation of what cancelled tasks had started (bounded: the oldest are forgotten).
   static constexpr std::size_t kCancelledMax = 65536;
   std::mutex cancel_mutex;
   std::array<std::atomic<std::uint64_t>, 64> cancelled_bloom{};  // A bit for each, by its hash.
-  std::unordered_set<std::uint64_t> cancelled;  // Guarded by cancel_mutex.
+  std::unordered_set<std::uint64_t> cancelled;                   // Guarded by cancel_mutex.
   std::deque<std::uint64_t> cancelled_order;
   std::unordered_map<std::uint64_t, Stoppable> stoppables;
 
@@ -118,8 +118,8 @@ struct EngineParts {
   std::unordered_map<ThreadContext*, std::vector<Object*>> blocked;
 
   std::mutex actors_mutex;
-  std::unordered_map<std::string, ActorCore*> named_actors;    // Guarded by actors_mutex.
-  std::unordered_set<ActorCore*> actors;                       // All alive.
+  std::unordered_map<std::string, ActorCore*> named_actors;  // Guarded by actors_mutex.
+  std::unordered_set<ActorCore*> actors;                     // All alive.
 
   Events events;
   Timers timers;
@@ -157,7 +157,7 @@ struct EngineParts {
 
 /// Counts a foreign thread inside the engine, so that the engine is not torn down under it.
 class OutsideCall {
- public:
+public:
   explicit OutsideCall(EngineParts& parts) : parts_(parts) {
     parts_.outside_calls.fetch_add(1, std::memory_order_acq_rel);
   }
@@ -165,7 +165,7 @@ class OutsideCall {
   OutsideCall(const OutsideCall&) = delete;
   OutsideCall& operator=(const OutsideCall&) = delete;
 
- private:
+private:
   EngineParts& parts_;
 };
 

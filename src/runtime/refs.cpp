@@ -15,7 +15,8 @@ void throw_failure(Object* object) { std::rethrow_exception(failure_of(object)->
 namespace {
 
 struct FunctionWaiter : CallbackWaiter {
-  std::function<void()> then;
+  void (*then)(void* context);
+  void* context;
 };
 
 /// Resumes a coroutine of the user's own on a worker.
@@ -51,18 +52,19 @@ constexpr ObjectOps kResumptionOps = {
 
 }  // namespace
 
-void when_sealed(Object* object, std::function<void()> then) {
+void when_sealed(Object* object, void (*then)(void*), void* context) {
   auto waiter = std::make_unique<FunctionWaiter>();
-  waiter->then = std::move(then);
+  waiter->then = then;
+  waiter->context = context;
   waiter->target = reinterpret_cast<std::uintptr_t>(waiter.get()) | Waiter::kCallback;
   waiter->fire = [](CallbackWaiter* node) {
     const std::unique_ptr<FunctionWaiter> owner(static_cast<FunctionWaiter*>(node));
-    owner->then();
+    owner->then(owner->context);
   };
   if (add_waiter(object, waiter.get())) {
     waiter.release();
   } else {
-    waiter->then();
+    then(context);
   }
 }
 

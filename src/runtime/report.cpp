@@ -46,7 +46,7 @@ std::string amount(double value) {
 }
 
 class TraceFile {
- public:
+public:
   explicit TraceFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "w")) {
     if (file_ == nullptr) fail();
     write("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
@@ -62,7 +62,7 @@ class TraceFile {
     if (std::fclose(file) != 0) fail();
   }
 
- private:
+private:
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
@@ -155,12 +155,12 @@ void write_timeline(Engine& engine, const std::string& path) {
     if (task.started.count() < 0) continue;
     const auto ended = task.ended.count() < 0 ? task.started : task.ended;
     file.event("{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(row(task.worker_id)) +
-               ",\"cat\":\"task\",\"name\":" + quoted(task.name) + ",\"ts\":" +
-               micros(task.started) + ",\"dur\":" + micros(ended - task.started) +
+               ",\"cat\":\"task\",\"name\":" + quoted(task.name) +
+               ",\"ts\":" + micros(task.started) + ",\"dur\":" + micros(ended - task.started) +
                ",\"args\":{\"task_id\":\"" + task.task_id.hex() + "\",\"parent_id\":\"" +
                task.parent_id.hex() + "\",\"state\":\"" + to_string(task.state) +
-               "\",\"attempt\":" + std::to_string(task.attempt) + ",\"submitted_at\":" +
-               quoted(task.file + ":" + std::to_string(task.line)) +
+               "\",\"attempt\":" + std::to_string(task.attempt) +
+               ",\"submitted_at\":" + quoted(task.file + ":" + std::to_string(task.line)) +
                ",\"queued_us\":" + micros(task.started - task.submitted) +
                (task.error.empty() ? "" : ",\"error\":" + quoted(task.error)) + "}}");
     if (task.submitted.count() >= 0) {
@@ -231,8 +231,8 @@ std::string status_of(Engine& engine) {
   for (std::size_t i = 0; i < state.actors.size() && i < kActorsMax; ++i) {
     const ActorInfo& actor = state.actors[i];
     text += "  " + actor.class_name + (actor.name.empty() ? "" : " \"" + actor.name + "\"") + " " +
-            to_string(actor.state) + ", " + std::to_string(actor.pending_calls) + " calls pending, " +
-            std::to_string(actor.finished_calls) + " finished\n";
+            to_string(actor.state) + ", " + std::to_string(actor.pending_calls) +
+            " calls pending, " + std::to_string(actor.finished_calls) + " finished\n";
   }
   if (state.actors.size() > kActorsMax) {
     text += "  … and " + std::to_string(state.actors.size() - kActorsMax) + " more\n";

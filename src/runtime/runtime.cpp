@@ -16,8 +16,8 @@ namespace {
 /// The process's runtimes. Guarded by mutex.
 struct Process {
   std::recursive_mutex mutex;
-  std::unique_ptr<Runtime> own;           // init()'s, or the one that the first use started.
-  std::vector<detail::Engine*> engines;   // Of all living Runtimes, oldest first.
+  std::unique_ptr<Runtime> own;          // init()'s, or the one that the first use started.
+  std::vector<detail::Engine*> engines;  // Of all living Runtimes, oldest first.
   std::atomic<detail::Engine*> current{nullptr};
   bool ended = false;
 
@@ -34,7 +34,7 @@ Process& process() {
 }
 
 std::map<std::string, double> as_amounts(std::int64_t cpu,
-                                       const std::map<std::string, std::int64_t>& others) {
+                                         const std::map<std::string, std::int64_t>& others) {
   std::map<std::string, double> result;
   result["CPU"] = static_cast<double>(cpu) / static_cast<double>(detail::kCpuUnit);
   for (const auto& [name, units] : others) {
@@ -215,19 +215,23 @@ std::map<std::string, double> resources_free_in(detail::Engine& engine) {
 }  // namespace
 
 std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(*engine_); }
-std::map<std::string, double> Runtime::available_resources() const { return resources_free_in(*engine_); }
+std::map<std::string, double> Runtime::available_resources() const {
+  return resources_free_in(*engine_);
+}
 std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(*engine_); }
 State Runtime::state() const { return detail::state_of(*engine_); }
 void Runtime::timeline(const std::string& path) const { detail::write_timeline(*engine_, path); }
 std::string Runtime::status() const { return detail::status_of(*engine_); }
 
-std::map<std::string, double> cluster_resources() { return resources_in(detail::Engine::current()); }
-std::map<std::string, double> available_resources() { return resources_free_in(detail::Engine::current()); }
+std::map<std::string, double> cluster_resources() {
+  return resources_in(detail::Engine::current());
+}
+std::map<std::string, double> available_resources() {
+  return resources_free_in(detail::Engine::current());
+}
 std::vector<NodeInfo> nodes() { return detail::nodes_of(detail::Engine::current()); }
 State state() { return detail::state_of(detail::Engine::current()); }
-void timeline(const std::string& path) {
-  detail::write_timeline(detail::Engine::current(), path);
-}
+void timeline(const std::string& path) { detail::write_timeline(detail::Engine::current(), path); }
 std::string status() { return detail::status_of(detail::Engine::current()); }
 
 namespace detail {

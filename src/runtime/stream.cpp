@@ -5,17 +5,26 @@
 
 namespace ray::detail {
 
+struct StreamCore::Items {
+  std::mutex mutex;
+  std::deque<Object*> queue;  // Guarded by mutex, as are the others.
+  bool paused = false;
+  bool ended = false;
+};
+
 StreamCore::StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::uint32_t))
     : task_(task),
       make_item_(make_item),
       limit_(Engine::backpressure_of(task)),
-      tail_(make_item(task, 0)) {
-  items_.push_back(tail_);
+      tail_(make_item(task, 0)),
+      items_(new Items) {
+  items_->queue.push_back(tail_);
 }
 
 StreamCore::~StreamCore() {
-  for (Object* item : items_) detail::release(item);
+  for (Object* item : items_->queue) detail::release(item);
   detail::release(tail_, kRuntimeRef);
+  delete items_;
 }
 
 void StreamCore::release() noexcept {
@@ -23,21 +32,21 @@ void StreamCore::release() noexcept {
 }
 
 Object* StreamCore::front() {
-  const std::lock_guard lock(mutex_);
-  if (items_.empty()) return nullptr;
-  retain(items_.front());
-  return items_.front();
+  const std::lock_guard lock(items_->mutex);
+  if (items_->queue.empty()) return nullptr;
+  retain(items_->queue.front());
+  return items_->queue.front();
 }
 
 void StreamCore::pop() {
   Object* item = nullptr;
   TaskRecord* wake = nullptr;
   {
-    const std::lock_guard lock(mutex_);
-    item = items_.front();
-    items_.pop_front();
-    if (paused_ && !ended_ && items_.size() <= limit_ / 2 + 1) {
-      paused_ = false;
+    const std::lock_guard lock(items_->mutex);
+    item = items_->queue.front();
+    items_->queue.pop_front();
+    if (items_->paused && !items_->ended && items_->queue.size() <= limit_ / 2 + 1) {
+      items_->paused = false;
       wake = task_;
       retain(wake);
     }
@@ -54,18 +63,18 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
   refs_.fetch_add(1, std::memory_order_relaxed);
   bool leaves = false;
   {
-    const std::lock_guard lock(mutex_);
-    if (ended_) {  // Cancelled: nobody will read it.
+    const std::lock_guard lock(items_->mutex);
+    if (items_->ended) {  // Cancelled: nobody will read it.
       tail_->ops->drop(tail_, kValue);
       current_context().coroutine_ended = true;
       leaves = true;
     } else {
       Object* next = make_item_(task_, ++made_);
-      items_.push_back(next);
+      items_->queue.push_back(next);
       seal_object(tail_, kValue, kRuntimeRef);
       tail_ = next;
-      if (items_.size() > limit_) {
-        paused_ = true;
+      if (items_->queue.size() > limit_) {
+        items_->paused = true;
         leaves = promise.suspend_for(node, nullptr);
       }
     }
@@ -75,9 +84,9 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
 }
 
 void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (std::exchange(ended_, true)) return;
-  Object* last = items_.back();
+  const std::lock_guard lock(items_->mutex);
+  if (std::exchange(items_->ended, true)) return;
+  Object* last = items_->queue.back();
   if (seal == kValue) {
     seal_object(last, kStreamEnd);
     return;
@@ -85,7 +94,7 @@ void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
   if (seal == kFailed) store_failure(last, stored_failure(task));
   Object* end = make_item_(task, ++made_);
   seal_object(end, kStreamEnd);
-  items_.push_back(end);
+  items_->queue.push_back(end);
   detail::release(end, kRuntimeRef);
   seal_object(last, seal);
 }
@@ -93,8 +102,8 @@ void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
 void StreamCore::abandon() noexcept {
   TaskRecord* task = nullptr;
   {
-    const std::lock_guard lock(mutex_);
-    if (ended_) return;
+    const std::lock_guard lock(items_->mutex);
+    if (items_->ended) return;
     task = task_;
     retain(task);
   }

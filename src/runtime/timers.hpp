@@ -16,7 +16,7 @@ namespace ray::detail {
 
 /// Threads: any. Callbacks run on the timer thread, without locks held; they must not block.
 class Timers {
- public:
+public:
   ~Timers() { stop(); }
 
   /// Calls `action` at `when`; the number names it for cancel(). 0 after stop().
@@ -26,7 +26,7 @@ class Timers {
   /// Drops what is left and joins the thread. Idempotent.
   void stop() noexcept;
 
- private:
+private:
   void loop();
 
   std::mutex mutex_;

@@ -110,7 +110,7 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
 
 /// While it lives, this thread sleeps and its slot is free for others.
 class Blocked {
- public:
+public:
   Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects)
       : engine_(engine), context_(current_context()), deficit_(deficit) {
     EngineParts& parts = engine.parts();
@@ -146,7 +146,7 @@ class Blocked {
   Blocked(const Blocked&) = delete;
   Blocked& operator=(const Blocked&) = delete;
 
- private:
+private:
   void leave() {
     EngineParts& parts = engine_.parts();
     if (context_.task != nullptr) {
@@ -198,8 +198,8 @@ bool Engine::help(Task* task) {
   if (!claimable(task)) return false;
   const std::int64_t lacking = kCpuUnit - context.cpu_held;
   if (lacking > 0 && !parts_->try_take_slot(lacking)) return false;
-  const bool claimed = context.lane_engine == serial_ ? context.lane->claim_own(task)
-                                                      : Lane::claim(task);
+  const bool claimed =
+      context.lane_engine == serial_ ? context.lane->claim_own(task) : Lane::claim(task);
   if (claimed) {
     const std::int64_t held = context.cpu_held;
     if (lacking > 0) context.cpu_held = kCpuUnit;

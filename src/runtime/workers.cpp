@@ -242,8 +242,8 @@ void Engine::run_task(Task* task) {
   context.frame = &frame;
   context.id = 0;
   context.children = 0;
-  context.actor = task->ops->kind == ObjectKind::actor_call ? static_cast<ActorCall*>(task)->core
-                                                            : nullptr;
+  context.actor =
+      task->ops->kind == ObjectKind::actor_call ? static_cast<ActorCall*>(task)->core : nullptr;
   if (task->has(kGranted)) context.cpu_held = extra_of(task).demand.cpu;
   task->ops->run(task);
   context.engine = engine;
@@ -270,9 +270,9 @@ void EngineParts::worker_main(Worker* worker) {
       engine.run_chain(errand);
       continue;
     }
-    const bool give_way = context.cpu_held != 0 &&
-                          (engine.free_cpus_.load(std::memory_order_relaxed) < 0 ||
-                           cpu_wanted.load(std::memory_order_relaxed) != 0);
+    const bool give_way =
+        context.cpu_held != 0 && (engine.free_cpus_.load(std::memory_order_relaxed) < 0 ||
+                                  cpu_wanted.load(std::memory_order_relaxed) != 0);
     if (give_way) give_slot(std::exchange(context.cpu_held, 0));
     if (context.cpu_held == 0 && try_take_slot()) context.cpu_held = kCpuUnit;
     if (context.cpu_held != 0) {
@@ -337,8 +337,7 @@ void EngineParts::idle(Worker* worker) {
     if (napping) nappers.fetch_add(1, std::memory_order_relaxed);
     bool in_time = true;
     for (;;) {
-      const bool leave =
-          !in_time || work_visible() || joining.load(std::memory_order_seq_cst);
+      const bool leave = !in_time || work_visible() || joining.load(std::memory_order_seq_cst);
       if (napping && (leave || Clock::now() >= nap_until)) {
         napping = false;
         nappers.fetch_sub(1, std::memory_order_seq_cst);

@@ -65,7 +65,8 @@ std::optional<std::string> ResourceLedger::infeasible(const Demand& demand) cons
     const std::int64_t there = found == total_.others.end() ? 0 : found->second;
     if (units > there) {
       return "asks for " + in_words(units) + " of resource '" + name + "', and the runtime has " +
-             in_words(there) + " in all; ask for less or add it to RuntimeOptions (num_gpus, "
+             in_words(there) +
+             " in all; ask for less or add it to RuntimeOptions (num_gpus, "
              "resources)";
     }
   }

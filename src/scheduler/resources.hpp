@@ -29,7 +29,7 @@ std::int64_t to_units(double value, const std::string& what);
 
 /// Invariant: 0 <= available[r] <= total[r] for each resource.
 class ResourceLedger {
- public:
+public:
   explicit ResourceLedger(Demand total) : total_(total), available_(std::move(total.others)) {}
 
   /// Nothing, or what the node can never give, in words.
@@ -41,7 +41,7 @@ class ResourceLedger {
   const Demand& total() const noexcept { return total_; }
   const std::map<std::string, std::int64_t>& available() const noexcept { return available_; }
 
- private:
+private:
   Demand total_;
   std::map<std::string, std::int64_t> available_;
 };

@@ -79,7 +79,8 @@ FailurePtr extend_failure(const FailurePtr& cause, std::string_view task_name) {
 
 std::shared_ptr<const Error> to_error(const Failure& failure) {
   const Described parts = describe_parts(failure.exception);
-  std::string text = failure.trail.empty() ? "failed: " : "task '" + failure.trail[0] + "' failed: ";
+  std::string text =
+      failure.trail.empty() ? "failed: " : "task '" + failure.trail[0] + "' failed: ";
   text += parts.text.empty() ? parts.type : parts.type + ": " + parts.text;
   for (std::size_t i = 1; i < failure.trail.size(); ++i) {
     text += "\n  and so '" + failure.trail[i] + "', which takes its result, did not run";
@@ -160,9 +161,10 @@ FailurePtr failure_of(Object* object) {
     case kCancelled:
       return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
     case kTimedOut:
-      return sealed_by(std::make_exception_ptr(TaskCancelledError(
-          who + " did not end within its timeout and was cancelled; give it a longer "
-                "TaskOptions::timeout")));
+      return sealed_by(std::make_exception_ptr(
+          TaskCancelledError(who +
+                             " did not end within its timeout and was cancelled; give it a longer "
+                             "TaskOptions::timeout")));
     case kShutdown:
       return sealed_by(std::make_exception_ptr(TaskCancelledError(
           who + " did not run: its runtime was shut down first; get its result before")));

@@ -1,6 +1,7 @@
 // Objects: put, the forms of get, references as regular values.
 #include "support/catch.hpp"
 
+#include <ray/future.hpp>
 #include <ray/ray.hpp>
 
 #include "api/probes.hpp"

@@ -1,5 +1,5 @@
 // get() takes references.
-// expect-error: ray:
+// expect-error: no matching function
 #include <ray/ray.hpp>
 
 void call() {

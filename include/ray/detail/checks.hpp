@@ -53,13 +53,13 @@ template <class F>
 struct MemberSignature {
   static constexpr bool known = false;
 };
-#define RAY_MEMBER_SIGNATURE(qualifiers)                          \
-  template <class C, class R, class... P>                         \
-  struct MemberSignature<R (C::*)(P...) qualifiers> {             \
-    static constexpr bool known = true;                           \
-    using Class = C;                                              \
-    using Result = R;                                             \
-    using Parameters = Types<P...>;                               \
+#define RAY_MEMBER_SIGNATURE(qualifiers)              \
+  template <class C, class R, class... P>             \
+  struct MemberSignature<R (C::*)(P...) qualifiers> { \
+    static constexpr bool known = true;               \
+    using Class = C;                                  \
+    using Result = R;                                 \
+    using Parameters = Types<P...>;                   \
   };
 RAY_MEMBER_SIGNATURE()
 RAY_MEMBER_SIGNATURE(const)
@@ -70,14 +70,17 @@ RAY_MEMBER_SIGNATURE(const&)
 #undef RAY_MEMBER_SIGNATURE
 
 template <class F>
-concept HasOneCallOperator = requires { &F::operator(); };
+concept HasOneCallOperator = requires {
+  &F::operator();
+};
 
 /// As Signature, for function objects with one call operator too.
 template <class F>
 struct CallableSignature : Signature<F> {};
 template <class F>
-  requires HasOneCallOperator<F>
-struct CallableSignature<F> : MemberSignature<decltype(&F::operator())> {};
+requires HasOneCallOperator<F>
+struct CallableSignature<F> : MemberSignature<decltype(&F::operator())> {
+};
 
 // --- Kinds of types ---
 
@@ -111,12 +114,12 @@ struct Kept {
   using type = std::remove_cvref_t<P>;
 };
 template <class P, class A>
-  requires std::same_as<std::remove_cvref_t<P>, std::string_view>
+requires std::same_as<std::remove_cvref_t<P>, std::string_view>
 struct Kept<P, A> {
   using type = std::string;
 };
 template <class P, class A>
-  requires is_span<std::remove_cvref_t<P>>
+requires is_span<std::remove_cvref_t<P>>
 struct Kept<P, A> {
   using type = std::decay_t<A>;
 };

@@ -1,9 +1,7 @@
-// The records behind ObjectRefs with their types: a stored value (Cell), one of several results
-// (ElementOf), and a task with its arguments and result (Record). Each has one ObjectOps constant,
+// A task with its types: its arguments and its result in one record, and the ObjectOps constant
 // through which the runtime below handles it without its types.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <memory>
@@ -14,142 +12,11 @@
 #include <utility>
 
 #include <ray/coroutine.hpp>
+#include <ray/detail/cells.hpp>
 #include <ray/detail/slots.hpp>
 #include <ray/runtime/actor_core.hpp>
 
 namespace ray::detail {
-
-/// Memory for an object of `Record`, from the slab where its alignment allows.
-template <class R>
-void* allocate_record() {
-  if constexpr (alignof(R) <= kSlabGranule) {
-    return slab_allocate(sizeof(R));
-  } else {
-    return ::operator new(sizeof(R), std::align_val_t(alignof(R)));
-  }
-}
-template <class R>
-void free_record(void* memory) noexcept {
-  if constexpr (alignof(R) <= kSlabGranule) {
-    slab_free(memory, sizeof(R));
-  } else {
-    ::operator delete(memory, std::align_val_t(alignof(R)));
-  }
-}
-
-/// Room for a T or a failure.
-template <class T>
-struct Place {
-  static constexpr std::size_t size = std::max(sizeof(T), sizeof(void*));
-  static constexpr std::size_t align = std::max(alignof(T), alignof(void*));
-  alignas(align) std::byte bytes[size];
-};
-template <>
-struct Place<void> {
-  alignas(void*) std::byte bytes[sizeof(void*)];
-};
-
-template <class T>
-void drop_value(Object* object, std::uintptr_t seal) noexcept {
-  if (seal == kFailed) {
-    drop_failure(object);
-  } else if (seal == kValue) {
-    if constexpr (!std::is_void_v<T>) std::destroy_at(static_cast<T*>(object->value()));
-  }
-}
-
-/// The ops of an object that is no task: its value in `R::place`.
-template <class R, class T>
-constexpr ObjectOps value_ops(ObjectKind kind, void (*destroy)(Object*) noexcept) {
-  return {.destroy = destroy,
-          .drop = drop_value<T>,
-          .value_offset = R::value_offset(),
-          .kind = kind,
-          .run = nullptr,
-          .release_arguments = nullptr,
-          .arguments = nullptr,
-          .name = nullptr,
-          .seal_elements = nullptr};
-}
-
-// --- a stored value ---
-
-template <class T>
-struct Cell final : Object {
-  Place<T> place;
-
-  Cell(std::uint64_t parent_id, std::uint32_t child_index, std::uintptr_t seal)
-      : Object(&ops, 1, parent_id, child_index, seal) {}
-
-  template <class... Args>
-  static Cell* make(std::pair<std::uint64_t, std::uint32_t> identity, Args&&... args) {
-    struct Memory {  // Until the value stands.
-      void* raw = allocate_record<Cell>();
-      ~Memory() {
-        if (raw != nullptr) free_record<Cell>(raw);
-      }
-    } memory;
-    auto* cell = ::new (memory.raw) Cell(identity.first, identity.second, kValue);
-    ::new (static_cast<void*>(cell->place.bytes)) T(std::forward<Args>(args)...);
-    memory.raw = nullptr;
-    return cell;
-  }
-  static constexpr std::uint32_t value_offset() {
-    return (sizeof(Object) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
-  }
-  static void destroy(Object* object) noexcept {
-    auto* cell = static_cast<Cell*>(object);
-    drop_value<T>(cell, cell->seal_state());
-    cell->~Cell();
-    free_record<Cell>(cell);
-  }
-  static constexpr ObjectOps ops = value_ops<Cell, T>(ObjectKind::cell, destroy);
-};
-
-// --- one of several results, or of a stream's items ---
-
-template <class T>
-struct ElementOf final : Element {
-  Place<T> place;
-
-  ElementOf(ray::detail::Task* task, std::uint32_t position) : Element(&ops, task, position) {}
-
-  static ElementOf* make(ray::detail::Task* task, std::uint32_t position) {
-    void* memory = allocate_record<ElementOf>();
-    retain(task);
-    return ::new (memory) ElementOf(task, position);
-  }
-  static constexpr std::uint32_t value_offset() {
-    return (sizeof(Element) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
-  }
-  static void destroy(Object* object) noexcept {
-    auto* element = static_cast<ElementOf*>(object);
-    drop_value<T>(element, element->seal_state());
-    ray::detail::Task* task = element->producer;
-    element->~ElementOf();
-    free_record<ElementOf>(element);
-    release(task);
-  }
-  static constexpr ObjectOps ops = value_ops<ElementOf, T>(ObjectKind::element, destroy);
-};
-
-/// Seals an element with what sealed its task; `value` makes the value where there is one. The
-/// `last` time the task's reference to it is given back.
-template <class T, class Make>
-void seal_element(Object* element, std::uintptr_t seal, bool last, ray::detail::Task* task,
-                  Make&& value) {
-  const std::uint32_t references = last ? kRuntimeRef : 0;
-  if (!element->sealed()) {
-    if (seal == kValue) {
-      ::new (element->value()) T(value());
-    } else if (seal == kFailed) {
-      store_failure(element, stored_failure(task));
-    }
-    if (seal_object(element, seal, references)) return;
-    drop_value<T>(element, seal);
-  }
-  if (last) release(element, references);
-}
 
 // --- a task's result ---
 
@@ -190,7 +57,7 @@ struct Outcome<std::tuple<A...>> {
     lock.store(false, std::memory_order_release);
   }
 
- private:
+private:
   template <std::size_t... I>
   auto refs(std::index_sequence<I...>) {
     return std::tuple(RefAccess::adopt<std::remove_cvref_t<A>>(elements[I])...);
@@ -315,7 +182,9 @@ struct Record final : Base {
     self->~Record();
     free_record<Record>(self);
   }
-  static void drop(Object* object, std::uintptr_t seal) noexcept { drop_value<Value>(object, seal); }
+  static void drop(Object* object, std::uintptr_t seal) noexcept {
+    drop_value<Value>(object, seal);
+  }
   static void release_arguments(ray::detail::Task* task) noexcept {
     auto* self = static_cast<Record*>(task);
     std::destroy_at(&self->slots);
@@ -330,9 +199,8 @@ struct Record final : Base {
 
   Result call() {
     const bool again = this->has(kRetryable);
-    return slots.apply([again](auto&... held) -> Result {
-      return Function::call(held.hand_over(again)...);
-    });
+    return slots.apply(
+        [again](auto&... held) -> Result { return Function::call(held.hand_over(again)...); });
   }
 
   static void run(ray::detail::Task* task) {

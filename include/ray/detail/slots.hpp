@@ -16,9 +16,9 @@ struct Unknown;  // Stands for a parameter whose type is not known.
 
 /// What a parameter P of the function is handed: a temporary where P takes one by value.
 template <class P, class V>
-using Handed = std::conditional_t<std::is_lvalue_reference_v<P>, const V&,  // A view converts.
-                                  std::conditional_t<std::is_same_v<P, Unknown>, V,
-                                                     std::remove_cvref_t<P>>>;
+using Handed =
+    std::conditional_t<std::is_lvalue_reference_v<P>, const V&,  // A view converts.
+                       std::conditional_t<std::is_same_v<P, Unknown>, V, std::remove_cvref_t<P>>>;
 
 /// An argument given as a value, for a parameter P (or Unknown).
 template <class P, class V>
@@ -72,8 +72,8 @@ struct RefSlot {
     } else {
       using Parameter = std::remove_cvref_t<P>;
       // The last to name it: moved, not copied.
-      const auto last = std::is_convertible_v<const U&, Parameter> ? is_only_reference
-                                                                   : becomes_only_reference;
+      const auto last =
+          std::is_convertible_v<const U&, Parameter> ? is_only_reference : becomes_only_reference;
       if (!again && last(object)) return static_cast<Parameter>(std::move(const_cast<U&>(value)));
       if constexpr (std::is_convertible_v<const U&, Parameter>) {
         return static_cast<Parameter>(value);
@@ -93,13 +93,11 @@ struct SlotFor {
   using type = ValueSlot<P, typename Kept<P, A>::type>;
 };
 template <class A>
-  requires(!is_object_ref<A>)
-struct SlotFor<Unknown, A> {
+requires(!is_object_ref<A>) struct SlotFor<Unknown, A> {
   using type = ValueSlot<Unknown, std::decay_t<A>>;
 };
 template <class P, class A>
-  requires(is_object_ref<A> && !is_object_ref<P>)
-struct SlotFor<P, A> {
+requires(is_object_ref<A> && !is_object_ref<P>) struct SlotFor<P, A> {
   using type = RefSlot<P, RefValue<A>>;
 };
 template <class P, class A>
@@ -127,7 +125,7 @@ S make_slot(A&& argument, std::size_t position) {
 /// The slots of one record. Alive from construction to release().
 template <class... S>
 class Slots {
- public:
+public:
   static constexpr std::size_t ref_count = (std::size_t{S::is_ref} + ... + 0);
   static constexpr bool repeats = (S::repeats && ...);
 
@@ -153,7 +151,7 @@ class Slots {
     return found;
   }
 
- private:
+private:
   template <std::size_t I, class Held>
   struct Leaf {
     Held slot;

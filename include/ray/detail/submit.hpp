@@ -54,7 +54,7 @@ struct Arrives {
   using type = std::decay_t<A>&&;
 };
 template <class A>
-  requires is_object_ref<A>
+requires is_object_ref<A>
 struct Arrives<A> {
   using type = const RefValue<A>&;
 };
@@ -154,15 +154,16 @@ auto submit_task(Engine& engine, SourceSite site, const TaskOptions* options, A&
   } else {
     constexpr bool passable = [&]<std::size_t... I>(std::index_sequence<I...>) {
       return (CheckPassable<I + 1, A>::ok && ...);
-    }(std::index_sequence_for<A...>());
+    }
+    (std::index_sequence_for<A...>());
     constexpr bool callable = std::is_invocable_v<const Callable&, typename Arrives<A>::type...>;
     static_assert(callable || !passable,
                   "ray: this function object or template cannot be called with these arguments");
     if constexpr (passable && callable) {
       using Result = std::invoke_result_t<const Callable&, typename Arrives<A>::type...>;
       using P = typename Unknowns<std::index_sequence_for<A...>>::type;
-      using R = typename RecordFor<ray::detail::Task, FunctionCall<F>, Result, P,
-                                   Types<A...>>::type;
+      using R =
+          typename RecordFor<ray::detail::Task, FunctionCall<F>, Result, P, Types<A...>>::type;
       return submit_record<R>(engine, site, options, std::forward<A>(arguments)...);
     }
   }

@@ -51,8 +51,8 @@ struct ThreadContext {
   bool coroutine_ended = false;  // Set by final_suspend for the resume() that led there.
   std::uint32_t worker_number = 0;
   std::uint32_t steal_from = 0;
-  ActorCore* actor = nullptr;  // Whose method runs here.
-  void* instance = nullptr;    // The object it runs on.
+  ActorCore* actor = nullptr;           // Whose method runs here.
+  void* instance = nullptr;             // The object it runs on.
   const Task* finished_call = nullptr;  // The actor call that ended last on this thread.
   Parker* parker = nullptr;
   const char* stack_limit = nullptr;  // Below it nothing more is run on top.
@@ -71,7 +71,7 @@ void free_extra(TaskExtra* extra) noexcept;
 /// The runtime of one process, one node. Owns: its worker threads, lanes, actors' names.
 /// Threads: all members may be called from any thread.
 class Engine {
- public:
+public:
   explicit Engine(const RuntimeOptions& options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -88,17 +88,20 @@ class Engine {
   /// Gives the task its place in the family: parent, index, site. Returns after that.
   void adopt(Task* task, SourceSite site) {
     ThreadContext& context = thread_context;
-    if (context.id == 0) [[unlikely]] attach_identity();
+    if (context.id == 0) [[unlikely]]
+      attach_identity();
     task->parent = context.id;
     task->index = context.children++;
     task->engine = index_;
     task->site = site.packed();
-    if ((special_.load(std::memory_order_relaxed) & kTracing) != 0) [[unlikely]] trace(task);
+    if ((special_.load(std::memory_order_relaxed) & kTracing) != 0) [[unlikely]]
+      trace(task);
   }
   /// The same for a thing that is no task.
   std::pair<std::uint64_t, std::uint32_t> next_identity() {
     ThreadContext& context = thread_context;
-    if (context.id == 0) [[unlikely]] attach_identity();
+    if (context.id == 0) [[unlikely]]
+      attach_identity();
     return {context.id, context.children++};
   }
 
@@ -127,7 +130,8 @@ class Engine {
   /// Puts a ready task into this thread's lane and sees that somebody takes it.
   void enqueue(Task* task) {
     ThreadContext& context = thread_context;
-    if (context.lane_engine != serial_) [[unlikely]] attach_lane();
+    if (context.lane_engine != serial_) [[unlikely]]
+      attach_lane();
     context.lane->push(task);
     notify();
   }
@@ -187,7 +191,7 @@ class Engine {
   /// Notes an argument in the task's story. Requires: the task has one (kTraced).
   void trace_argument(Task* task, Object* argument, std::size_t position);
 
- private:
+private:
   friend struct EngineParts;
 
   /// Pairs with the heavy barrier (membarrier) of a thread that is about to sleep: either it sees

@@ -34,7 +34,7 @@ namespace ray::detail {
 /// Owns: the slots, and one reference to each task in them. Threads: push and pop by the owner
 /// only; steal, claim and looks_empty by anyone.
 class Lane {
- public:
+public:
   using Slot = std::atomic<std::uintptr_t>;
   static constexpr std::uintptr_t kTaken = 1;  // Its task was taken.
   static constexpr std::uintptr_t kMoved = 2;  // The ring has grown; look again.
@@ -47,7 +47,8 @@ class Lane {
 
   void push(Task* task) {
     const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
-    if (b - top_seen_ >= capacity_) [[unlikely]] make_room();
+    if (b - top_seen_ >= capacity_) [[unlikely]]
+      make_room();
     Slot* slot = &slots_[b & (capacity_ - 1)];
     task->slot.store(reinterpret_cast<std::uintptr_t>(slot), std::memory_order_relaxed);
     // release: pairs with the acquire of whoever takes it.
@@ -91,7 +92,7 @@ class Lane {
     return t < b ? static_cast<std::size_t>(b - t) : 0;
   }
 
- private:
+private:
   struct Ring {
     explicit Ring(std::size_t count) : slots(new Slot[count]()), capacity(count) {}
     std::unique_ptr<Slot[]> slots;

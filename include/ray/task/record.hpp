@@ -89,11 +89,7 @@ struct ObjectOps {
 struct Object {
   Object(const ObjectOps* operations, std::uint32_t references, std::uint64_t parent_id,
          std::uint32_t child_index, std::uintptr_t seal) noexcept
-      : ops(operations),
-        refs(references),
-        index(child_index),
-        waiters(seal),
-        parent(parent_id) {}
+      : ops(operations), refs(references), index(child_index), waiters(seal), parent(parent_id) {}
 
   const ObjectOps* ops;
   std::atomic<std::uint32_t> refs;
@@ -114,7 +110,7 @@ struct Object {
 /// Where a task was submitted: a file name and a line in 8 bytes (48 bits of pointer, 16 of
 /// line; lines above 65535 say 65535). Taken by default arguments, so it costs the caller nothing.
 class SourceSite {
- public:
+public:
   constexpr SourceSite() = default;
   static constexpr SourceSite current(const char* file = __builtin_FILE(),
                                       unsigned line = __builtin_LINE()) noexcept {
@@ -137,18 +133,18 @@ class SourceSite {
     return site;
   }
 
- private:
+private:
   const char* file_ = nullptr;
   unsigned line_ = 0;
 };
 
 enum TaskFlag : std::uint8_t {
-  kTraced = 1,      // `site` holds a TaskEvent*.
-  kRetryable = 2,   // May run again after a throw: arguments stay, are copied.
-  kNoCpu = 4,       // Holds no CPU slot while it runs (actors, num_cpus = 0).
-  kGranted = 8,     // Its resources were reserved by the resource ledger.
-  kInternal = 16,   // Our own errand (an actor's turn, a resumption): not shown, not counted.
-  kResumed = 32,    // A coroutine that was suspended: `run` resumes it.
+  kTraced = 1,     // `site` holds a TaskEvent*.
+  kRetryable = 2,  // May run again after a throw: arguments stay, are copied.
+  kNoCpu = 4,      // Holds no CPU slot while it runs (actors, num_cpus = 0).
+  kGranted = 8,    // Its resources were reserved by the resource ledger.
+  kInternal = 16,  // Our own errand (an actor's turn, a resumption): not shown, not counted.
+  kResumed = 32,   // A coroutine that was suspended: `run` resumes it.
 };
 
 /// A task: 64 bytes, then its arguments and its result.
@@ -164,7 +160,7 @@ struct Task : Object {
   std::uint16_t engine = 0;                // Index of the runtime that runs it.
   std::uint8_t flags = 0;
   std::atomic<std::uint8_t> failing{0};  // Somebody stores its failure: only the first may.
-  std::uint64_t site = 0;  // SourceSite, or the TaskEvent that has it.
+  std::uint64_t site = 0;                // SourceSite, or the TaskEvent that has it.
 
   Task* next() const noexcept {
     return reinterpret_cast<Task*>(slot.load(std::memory_order_relaxed));
@@ -182,8 +178,7 @@ static_assert(sizeof(Object) == 32 && sizeof(Task) == 64);
 /// One of a task's several results. Owns: a reference to the task.
 struct Element : Object {
   Element(const ObjectOps* operations, Task* task, std::uint32_t position) noexcept
-      : Object(operations, kRuntimeRef + 1, ~task->task_id(), position, kPending),
-        producer(task) {}
+      : Object(operations, kRuntimeRef + 1, ~task->task_id(), position, kPending), producer(task) {}
   Task* producer;
 };
 
