@@ -133,6 +133,7 @@ auto submit_call_record(ActorCore* core, SourceSite site, const MethodOptions* o
   actor_prepare(core, record, options);
   guard.record = nullptr;
   auto returned = record->returned();
+  if (options != nullptr && options->timeout) engine.arm_timeout(record, *options->timeout);
   launch(engine, record, core);
   return returned;
 }

@@ -87,6 +87,7 @@ public:
   /// `make_item` makes a pending item with two references: the reader's and the generator's.
   StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::uint32_t));
 
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept;
 
   /// The item that comes next, pending or not, with a reference; null after the end.

@@ -72,7 +72,12 @@ void Afterwards::run() {
           parts.named_actors.erase(named);
         }
       }
-      if (known) actor_release(forget);
+      if (known) {
+        // A detached actor's own handle; the one of the list.
+        if (forget->options.lifetime == Lifetime::detached) actor_release_handle(forget);
+        actor_release(forget);
+      }
+      if (demand_waits) parts.pump();
     }
     for (Task* call : dead_calls) {
       if (call->sealed()) {
@@ -154,7 +159,12 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
     after.demand = core.demand;
     after.release_demand = true;
   }
-  if (!core.creating) after.drop_creation = std::exchange(core.creation, nullptr);
+  if (!core.creating) {
+    after.drop_creation = std::exchange(core.creation, nullptr);
+  } else {
+    seal_object(core.creation, kActorDied);  // Should it still stand in line for its resources.
+    after.demand_waits = true;
+  }
   after.forget = &core;
   after.forget_name = core.options.name;
 }

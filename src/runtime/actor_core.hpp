@@ -107,6 +107,7 @@ struct Afterwards {
   const ActorClass* cls = nullptr;
   Demand demand;
   bool release_demand = false;
+  bool demand_waits = false;  // Its creation may stand in line at the ledger.
   Creation* construct = nullptr;
   Creation* drop_creation = nullptr;
   std::string forget_name;

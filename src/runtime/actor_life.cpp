@@ -276,7 +276,6 @@ void actors_shutdown(EngineParts& parts) {
   for (ActorCore* core : cores) {
     actor_bury(*core, std::make_exception_ptr(ActorDiedError("actor " + class_name(*core) +
                                                              " ended: its runtime was shut down")));
-    if (core->options.lifetime == Lifetime::detached) actor_release_handle(core);
     actor_release(core);
   }
 }

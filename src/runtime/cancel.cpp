@@ -22,6 +22,8 @@ void Engine::cancel(Object* object, CancelOptions options) {
   seal_object(task, kCancelled);
   const std::uint64_t id = task->task_id();
   parts.request_stop(task);
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->has_demand) parts.pump();  // It may have stood in line there.
   CallbackWaiter* asleep = nullptr;
   Object* awaited = nullptr;
   {

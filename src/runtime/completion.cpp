@@ -88,11 +88,8 @@ namespace {
 
 /// Tasks whose objects failed before all their arguments came, on their way to be sealed: a chain
 /// of a million of them must not recurse.
-struct FailingTasks {
-  std::vector<Task*> tasks;
-  bool draining = false;
-};
-thread_local FailingTasks failing_tasks;
+/// Null unless one is being worked off further down this thread's stack.
+constinit thread_local std::vector<Task*>* failing_tasks = nullptr;
 
 /// An argument failed: the object fails at once. The task itself stays until its other arguments
 /// are there, and then ends without running. Requires: `task` cannot become ready meanwhile.
@@ -100,18 +97,20 @@ void fail_early(Task* task, Object* argument) {
   if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) return;
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));
   task->missing.fetch_add(1, std::memory_order_relaxed);  // Until it is sealed, below.
-  FailingTasks& failing = failing_tasks;
-  failing.tasks.push_back(task);
-  if (failing.draining) return;
-  failing.draining = true;
-  while (!failing.tasks.empty()) {
-    Task* next = failing.tasks.back();
-    failing.tasks.pop_back();
+  if (failing_tasks != nullptr) {
+    failing_tasks->push_back(task);
+    return;
+  }
+  std::vector<Task*> failing{task};
+  failing_tasks = &failing;
+  while (!failing.empty()) {
+    Task* next = failing.back();
+    failing.pop_back();
     if (next->ops->seal_elements != nullptr) next->ops->seal_elements(next, kFailed, false);
     if (!seal_object(next, kFailed)) drop_failure(next);
     if (next->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(next);
   }
-  failing.draining = false;
+  failing_tasks = nullptr;
 }
 
 }  // namespace
@@ -202,10 +201,8 @@ void make_ready(Task* task) noexcept {
 }
 
 void Engine::complete(Task* task, std::uintptr_t seal) {
-  if (task->ops->kind == ObjectKind::actor_call) {
-    if (actor_retries(task, seal)) return;
-    thread_context.finished_call = task;
-  }
+  const bool is_call = task->ops->kind == ObjectKind::actor_call;
+  if (is_call && actor_retries(task, seal)) return;
   if (task->has(kTraced)) [[unlikely]] {
     const std::uintptr_t before = task->seal_state();
     const std::uintptr_t fate = before != kPending ? before : seal;
@@ -232,10 +229,13 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     release(task, kRuntimeRef);
   }
   context.wants_next = false;
+  // Last: sealing may have completed other calls on this thread.
+  if (is_call) context.finished_call = task;
 }
 
 void Engine::fail_current(Task* task) {
-  if (task->has(kRetryable) && !task->sealed() &&
+  // An actor's method is not tried again because it threw; see actor_retries() for when it is.
+  if (task->has(kRetryable) && task->ops->kind == ObjectKind::task && !task->sealed() &&
       !parts_->stopping.load(std::memory_order_relaxed)) {
     TaskExtra& extra = extra_of(task);
     const int attempt = extra.attempt.load(std::memory_order_relaxed);

@@ -63,7 +63,22 @@ void LaneLease::give_back() {
   }
   lane = nullptr;
 }
-thread_local std::vector<LaneLease> leases;
+/// Gone at the thread's end; what the process's end still attaches after that is not given back.
+constinit thread_local std::vector<LaneLease>* lease_list = nullptr;
+struct LeaseListGuard {
+  ~LeaseListGuard() {
+    delete lease_list;
+    lease_list = nullptr;
+  }
+};
+std::vector<LaneLease>& own_leases() {
+  if (lease_list == nullptr) {
+    thread_local LeaseListGuard guard;
+    static_cast<void>(guard);
+    lease_list = new std::vector<LaneLease>;
+  }
+  return *lease_list;
+}
 
 double default_cpus() {
   const unsigned count = std::thread::hardware_concurrency();
@@ -214,6 +229,7 @@ void Engine::attach_identity() {
 void Engine::attach_lane() {
   ThreadContext& context = thread_context;
   context.lane_engine = serial_;
+  std::vector<LaneLease>& leases = own_leases();
   for (const LaneLease& lease : leases) {
     if (lease.serial == serial_ && lease.lane != nullptr) {
       context.lane = lease.lane;
@@ -312,16 +328,19 @@ void Engine::apply(Task* task, const TaskOptions& options) {
   extra.retry_exceptions = options.retry_exceptions;
   extra.backpressure = options.generator_backpressure;
   if (options.retry_exceptions && options.max_retries != 0) task->flags |= kRetryable;
-  if (options.timeout) {
-    retain(task);
-    std::shared_ptr<Task> held(task, [](Task* t) { release(t); });
-    extra.timer = parts_->timers.at(Clock::now() + *options.timeout, [held] {
-      if (held->ops->seal_elements != nullptr)
-        held->ops->seal_elements(held.get(), kTimedOut, false);
-      seal_object(held.get(), kTimedOut);
-      cancel(held.get(), {});
-    });
-  }
+}
+
+void Engine::arm_timeout(Task* task, std::chrono::nanoseconds timeout) {
+  retain(task);
+  std::shared_ptr<Task> held(task, [](Task* t) { release(t); });
+  const auto now = Clock::now();
+  const auto when = timeout < Clock::time_point::max() - now ? now + timeout
+                                                             : Clock::time_point::max();
+  extra_of(task).timer = parts_->timers.at(when, [held] {
+    if (held->ops->seal_elements != nullptr) held->ops->seal_elements(held.get(), kTimedOut, false);
+    seal_object(held.get(), kTimedOut);
+    cancel(held.get(), {});
+  });
 }
 
 void Engine::trace(Task* task) { parts_->events.submitted(task); }

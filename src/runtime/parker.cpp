@@ -40,6 +40,7 @@ struct ParkerLease {
     const std::lock_guard lock(idle_parkers_mutex);
     parker->next_idle_ = idle_parkers;
     idle_parkers = parker;
+    parker = nullptr;
   }
 };
 

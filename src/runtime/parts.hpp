@@ -101,6 +101,8 @@ struct EngineParts {
   ResourceLedger ledger;                         // Guarded by ledger_mutex.
   std::deque<std::pair<Demand, Task*>> waiting;  // Guarded by ledger_mutex.
 
+  std::atomic<int> granted_count{0};  // Tasks and actors that hold reserved resources.
+
   // Cancellation of what cancelled tasks had started (bounded: the oldest are forgotten).
   static constexpr std::size_t kCancelledMax = 65536;
   std::mutex cancel_mutex;

@@ -24,7 +24,13 @@ struct Process {
   void choose() { current = engines.empty() ? nullptr : engines.back(); }
   ~Process() {
     ended = true;
-    own.reset();
+    // exit() inside a task: the runtime would wait for this very thread.
+    const detail::ThreadContext& context = detail::current_context();
+    if (context.task != nullptr || context.is_worker) {
+      static_cast<void>(own.release());
+    } else {
+      own.reset();
+    }
   }
 };
 

@@ -34,7 +34,7 @@ void StreamCore::release() noexcept {
 Object* StreamCore::front() {
   const std::lock_guard lock(items_->mutex);
   if (items_->queue.empty()) return nullptr;
-  retain(items_->queue.front());
+  detail::retain(items_->queue.front());
   return items_->queue.front();
 }
 
@@ -48,7 +48,7 @@ void StreamCore::pop() {
     if (items_->paused && !items_->ended && items_->queue.size() <= limit_ / 2 + 1) {
       items_->paused = false;
       wake = task_;
-      retain(wake);
+      detail::retain(wake);
     }
   }
   detail::release(item);
@@ -105,7 +105,7 @@ void StreamCore::abandon() noexcept {
     const std::lock_guard lock(items_->mutex);
     if (items_->ended) return;
     task = task_;
-    retain(task);
+    detail::retain(task);
   }
   Engine::cancel(task, {});
   detail::release(task);

@@ -97,11 +97,17 @@ void EngineParts::reserve_or_queue(Task* task, const Demand& demand) {
 
 void EngineParts::pump() {
   std::vector<Task*> granted;
+  std::vector<Task*> gone;
   {
     const std::lock_guard lock(ledger_mutex);
     bool cpu_short = false;
     std::unordered_set<std::string> short_of;  // What an earlier one waits for is not given away.
     for (auto it = waiting.begin(); it != waiting.end();) {
+      if (it->second->sealed()) {  // Cancelled meanwhile.
+        gone.push_back(it->second);
+        it = waiting.erase(it);
+        continue;
+      }
       const Demand& demand = it->first;
       bool waits = cpu_short && demand.cpu > 0;
       for (const auto& [name, units] : demand.others) waits |= short_of.contains(name);
@@ -124,8 +130,17 @@ void EngineParts::pump() {
     }
     cpu_wanted.store(cpu_short ? 1 : 0);
   }
+  for (Task* task : gone) {
+    // An actor's creation sees for itself that the actor is dead.
+    if (task->has(kInternal)) {
+      engine.enqueue_errand(task);
+    } else {
+      engine.complete(task, kCancelled);
+    }
+  }
   for (Task* task : granted) {
     task->flags |= kGranted;
+    granted_count.fetch_add(1, std::memory_order_relaxed);
     engine.enqueue_errand(task);
   }
 }
@@ -134,6 +149,7 @@ void EngineParts::release_demand(const Demand& demand) {
   {
     const std::lock_guard lock(ledger_mutex);
     ledger.release(demand);
+    granted_count.fetch_sub(1, std::memory_order_relaxed);
     engine.free_cpus_.fetch_add(demand.cpu, std::memory_order_acq_rel);
     if (waiting.empty()) {
       if (engine.sleepers_.load(std::memory_order_seq_cst) == 0) return;
@@ -145,6 +161,8 @@ void EngineParts::release_demand(const Demand& demand) {
 
 void Engine::enqueue_errand(Task* task) {
   EngineParts& parts = *parts_;
+  // Once it is queued, it may be gone.
+  const bool reserved = task->has(kGranted) && extra_of(task).demand.cpu > 0;
   {
     const std::lock_guard lock(parts.errands_mutex);
     task->slot.store(0, std::memory_order_relaxed);
@@ -153,8 +171,10 @@ void Engine::enqueue_errand(Task* task) {
   }
   if (sleepers_.load(std::memory_order_seq_cst) > spinners_.load(std::memory_order_seq_cst)) {
     parts.wake_one();
-  } else if (task->has(kGranted)) {
-    parts.spawn_thread(true);  // Its resources are reserved: it must not wait for a thread.
+  } else if (reserved && spinners_.load(std::memory_order_relaxed) == 0 &&
+             parts.thread_count.load(std::memory_order_relaxed) <
+                 parts.base_threads + parts.granted_count.load(std::memory_order_relaxed)) {
+    parts.spawn_thread(true);  // Its CPUs are reserved: it must not wait for a thread.
   } else if (spinners_.load(std::memory_order_relaxed) == 0) {
     parts.arm_monitor();  // All threads are busy: soon enough one ends its task, or is added.
   }

@@ -1,5 +1,7 @@
 #include <ray/scheduler/lane.hpp>
 
+#include <algorithm>
+
 namespace ray::detail {
 
 namespace {
@@ -27,7 +29,7 @@ Task* Lane::pop() {
     std::uint64_t t = top_.load(std::memory_order_seq_cst);
     if (t >= b) {
       if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(b + 1, std::memory_order_release);
+      bottom_.store(std::max(b + 1, t), std::memory_order_release);
       return nullptr;
     }
   }
@@ -50,7 +52,7 @@ bool Lane::claim_own(Task* task) {
     std::uint64_t t = top_.load(std::memory_order_seq_cst);
     if (t >= b) {
       if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(b + 1, std::memory_order_release);
+      bottom_.store(std::max(b + 1, t), std::memory_order_release);
     }
     return false;
   }
@@ -69,7 +71,7 @@ void Lane::skip_taken() {
     std::uint64_t t = top_.load(std::memory_order_seq_cst);
     if (t >= b) {
       if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(b + 1, std::memory_order_release);
+      bottom_.store(std::max(b + 1, t), std::memory_order_release);
       return;
     }
   }

@@ -96,12 +96,18 @@ struct Outcome<ray::Generator<T>> {
   static constexpr std::uint32_t references = kRuntimeRef;
   Place<void> place;
   std::coroutine_handle<Promise> coroutine;
-  StreamCore* stream = nullptr;
+  std::atomic<bool> lock{false};  // Between the task's end and a cancel.
+  StreamCore* stream = nullptr;   // Counted.
 
   void seal_all(ray::detail::Task* task, std::uintptr_t seal, bool last) noexcept {
-    if (stream == nullptr) return;
-    stream->end(task, seal);
-    if (last) std::exchange(stream, nullptr)->release();
+    while (lock.exchange(true, std::memory_order_acquire)) __builtin_ia32_pause();
+    StreamCore* core = stream;
+    if (core != nullptr && !last) core->retain();
+    if (last) stream = nullptr;
+    lock.store(false, std::memory_order_release);
+    if (core == nullptr) return;
+    core->end(task, seal);
+    core->release();
   }
 };
 

@@ -134,6 +134,7 @@ auto submit_record(Engine& engine, SourceSite site, const TaskOptions* options, 
     engine.adopt(record, site);
   }
   auto returned = record->returned();
+  if (options != nullptr && options->timeout) engine.arm_timeout(record, *options->timeout);
   launch(engine, record);
   return returned;
 }

@@ -107,6 +107,8 @@ public:
 
   /// Checks the options and notes what differs from the defaults. Throws InvalidArgumentError.
   void apply(Task* task, const TaskOptions& options);
+  /// Cancels the task when the time is over. After everything that may throw, before its launch.
+  void arm_timeout(Task* task, std::chrono::nanoseconds timeout);
 
   /// Submits a task whose arguments are all there. Takes over one reference.
   void launch_ready(Task* task) {

@@ -15,7 +15,8 @@
 //      top stood at or below it.
 //  I4  The owner never reuses an index that a thief may still move top past: when it pops kTaken
 //      it first writes 0 (a full barrier), then reads top; if top has reached that index the lane
-//      is empty, and the owner moves top and bottom past it. A thief that read kTaken before the
+//      is empty, and the owner moves top and bottom past it (and bottom to top, which a thief may
+//      have moved past several taken slots at once). A thief that read kTaken before the
 //      0 was written had seen a top that the owner then sees as well.
 // Hence no live task is ever outside [top, bottom): nothing is lost, nothing runs twice.
 #pragma once
