@@ -213,9 +213,9 @@ public:
       return std::move(*value_);
     }
   }
-  /// Requires: has_value().
-  decltype(auto) operator*() const& requires(!std::is_void_v<T>) { return access(); }
-  auto* operator->() const requires(!std::is_void_v<T>) { return &access(); }
+  /// As value().
+  decltype(auto) operator*() const& requires(!std::is_void_v<T>) { return value(); }
+  auto* operator->() const requires(!std::is_void_v<T>) { return &value(); }
 
   /// Requires: !has_value().
   const Error& error() const { return *error_; }

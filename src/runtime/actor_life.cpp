@@ -195,8 +195,10 @@ void actor_kill(ActorCore* core, bool no_restart) {
   if (!restarts) {
     actor_bury(*core, std::make_exception_ptr(
                           ActorDiedError("actor " + class_name(*core) + " was killed" +
-                                         (no_restart ? "" : " and has no restarts left") +
-                                         "; make a new one, or set max_restarts")));
+                                         (no_restart ? "; make a new one, or kill with "
+                                                       "{.no_restart = false} to start it again"
+                                                     : " and has no restarts left: raise "
+                                                       "max_restarts"))));
   }
   for (Task* call : inside) {
     if (!restarts || !call->has(kRetryable)) {

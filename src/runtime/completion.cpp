@@ -1,4 +1,5 @@
 // The end of a task: its object is sealed, and what waited for it is told.
+#include <ray/error.hpp>
 #include <ray/runtime/engine.hpp>
 
 #include "runtime/parts.hpp"
@@ -62,6 +63,34 @@ bool remove_waiter(Object* object, Waiter* waiter) noexcept {
   }
   object->waiters.store(reinterpret_cast<std::uintptr_t>(head), std::memory_order_release);
   return found;
+}
+
+FailurePtr failure_of(Object* object) {
+  const auto sealed_by = [&](std::exception_ptr exception) {
+    return make_failure(std::move(exception), "");
+  };
+  const std::string who = "task '" + task_name(object) + "'";
+  switch (object->seal_state()) {
+    case kFailed:
+      return stored_failure(object);
+    case kCancelled:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
+    case kTimedOut:
+      return sealed_by(std::make_exception_ptr(
+          TaskCancelledError(who +
+                             " did not end within its timeout and was cancelled; give it a longer "
+                             "TaskOptions::timeout")));
+    case kShutdown:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who + " did not run: its runtime was shut down first; get its result before")));
+    case kActorDied:
+      return sealed_by(std::make_exception_ptr(
+          ActorDiedError(who + " did not finish: its actor is dead (killed, ended, or failed to "
+                               "start); make a new one, or set max_restarts")));
+    default:
+      break;
+  }
+  return sealed_by(std::make_exception_ptr(Error("ray: no failure in an object that has a value")));
 }
 
 bool Engine::wait_for_argument(Object* argument, Waiter* node, Task* task) noexcept {

@@ -16,7 +16,7 @@
 namespace ray::detail {
 
 constinit thread_local ThreadContext thread_context;
-bool Engine::asymmetric_ = false;
+std::atomic<bool> Engine::asymmetric_{false};
 std::atomic<int> Engine::fence_word_{0};
 
 ThreadContext& current_context() noexcept { return thread_context; }
@@ -334,8 +334,8 @@ void Engine::arm_timeout(Task* task, std::chrono::nanoseconds timeout) {
   retain(task);
   std::shared_ptr<Task> held(task, [](Task* t) { release(t); });
   const auto now = Clock::now();
-  const auto when = timeout < Clock::time_point::max() - now ? now + timeout
-                                                             : Clock::time_point::max();
+  const auto when =
+      timeout < Clock::time_point::max() - now ? now + timeout : Clock::time_point::max();
   extra_of(task).timer = parts_->timers.at(when, [held] {
     if (held->ops->seal_elements != nullptr) held->ops->seal_elements(held.get(), kTimedOut, false);
     seal_object(held.get(), kTimedOut);

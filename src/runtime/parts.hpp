@@ -140,6 +140,7 @@ struct EngineParts {
 
   Task* find_work(ThreadContext& context);
   Task* pop_errand();
+  void find_threads_for_errands();
   void worker_main(Worker* worker);
   void idle(Worker* worker);
   bool poll_for_work();

@@ -161,23 +161,24 @@ void EngineParts::release_demand(const Demand& demand) {
 
 void Engine::enqueue_errand(Task* task) {
   EngineParts& parts = *parts_;
-  // Once it is queued, it may be gone.
-  const bool reserved = task->has(kGranted) && extra_of(task).demand.cpu > 0;
   {
     const std::lock_guard lock(parts.errands_mutex);
     task->slot.store(0, std::memory_order_relaxed);
     parts.errands.push_back(task);
     parts.errand_count.fetch_add(1, std::memory_order_seq_cst);
   }
-  if (sleepers_.load(std::memory_order_seq_cst) > spinners_.load(std::memory_order_seq_cst)) {
-    parts.wake_one();
-  } else if (reserved && spinners_.load(std::memory_order_relaxed) == 0 &&
-             parts.thread_count.load(std::memory_order_relaxed) <
-                 parts.base_threads + parts.granted_count.load(std::memory_order_relaxed)) {
-    parts.spawn_thread(true);  // Its CPUs are reserved: it must not wait for a thread.
-  } else if (spinners_.load(std::memory_order_relaxed) == 0) {
-    parts.arm_monitor();  // All threads are busy: soon enough one ends its task, or is added.
+  parts.find_threads_for_errands();
+}
+
+/// If errands are left, nobody sleeps and nobody polls, then all threads are busy: more are needed
+/// at once for tasks whose CPUs are reserved, and soon for the others.
+void EngineParts::find_threads_for_errands() {
+  if (errand_count.load(std::memory_order_seq_cst) == 0 ||
+      engine.spinners_.load(std::memory_order_relaxed) != 0 || wake_one()) {
+    return;
   }
+  const int wanted = base_threads + granted_count.load(std::memory_order_relaxed);
+  if (thread_count.load(std::memory_order_relaxed) >= wanted || !spawn_thread(true)) arm_monitor();
 }
 
 Task* EngineParts::pop_errand() {
@@ -287,6 +288,7 @@ void EngineParts::worker_main(Worker* worker) {
       if (context.cpu_held != 0) give_slot(std::exchange(context.cpu_held, 0));
       if (fresh && work_visible()) engine.notify();
       fresh = false;
+      find_threads_for_errands();
       engine.run_chain(errand);
       continue;
     }

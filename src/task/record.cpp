@@ -149,35 +149,6 @@ const FailurePtr& stored_failure(Object* object) noexcept {
 
 void drop_failure(Object* object) noexcept { delete *static_cast<FailurePtr**>(object->value()); }
 
-FailurePtr failure_of(Object* object) {
-  const auto sealed_by = [&](std::exception_ptr exception) {
-    return make_failure(std::move(exception), "");
-  };
-  std::string who = "task " + hex_id(object->task_id());
-  if (object->ops->name != nullptr) who += " (" + std::string(object->ops->name()) + ")";
-  switch (object->seal_state()) {
-    case kFailed:
-      return stored_failure(object);
-    case kCancelled:
-      return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
-    case kTimedOut:
-      return sealed_by(std::make_exception_ptr(
-          TaskCancelledError(who +
-                             " did not end within its timeout and was cancelled; give it a longer "
-                             "TaskOptions::timeout")));
-    case kShutdown:
-      return sealed_by(std::make_exception_ptr(TaskCancelledError(
-          who + " did not run: its runtime was shut down first; get its result before")));
-    case kActorDied:
-      return sealed_by(std::make_exception_ptr(
-          ActorDiedError(who + " did not finish: its actor is dead (killed, ended, or failed to "
-                               "start); make a new one, or set max_restarts")));
-    default:
-      break;
-  }
-  return sealed_by(std::make_exception_ptr(Error("ray: no failure in an object that has a value")));
-}
-
 }  // namespace detail
 
 }  // namespace ray

@@ -199,7 +199,7 @@ private:
   /// Pairs with the heavy barrier (membarrier) of a thread that is about to sleep: either it sees
   /// what we queued, or we see that it sleeps. Where the kernel has none, a full fence.
   static void light_barrier() noexcept {
-    if (asymmetric_) {
+    if (asymmetric_.load(std::memory_order_relaxed)) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {
       fence_word_.fetch_add(0, std::memory_order_seq_cst);
@@ -215,7 +215,7 @@ private:
   void notify_slow();
   void trace(Task* task);
 
-  static bool asymmetric_;
+  static std::atomic<bool> asymmetric_;  // Whether the kernel has membarrier; the same for all.
   static std::atomic<int> fence_word_;
 
   std::uint16_t index_ = 0;

@@ -78,7 +78,7 @@ inline void* slab_allocate(std::size_t bytes) {
 }
 
 /// Requires: `bytes` is what the block was allocated with.
-inline void slab_free(void* block, std::size_t bytes) noexcept {
+inline void slab_free(void* block, [[maybe_unused]] std::size_t bytes) noexcept {
 #if !defined(RAY_ASAN)
   if (bytes <= kSlabMaxBytes) {
     ChunkHeader* chunk = chunk_of(block);
