@@ -214,7 +214,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
 
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* cls) {
   EngineParts& parts = engine.parts();
-  const std::lock_guard lock(parts.actors_mutex);
+  std::unique_lock lock(parts.actors_mutex);
   const auto found = parts.named_actors.find(std::string(name));
   if (found == parts.named_actors.end() || !try_retain_handle(found->second)) {
     throw InvalidArgumentError("get_actor(\"" + std::string(name) +
@@ -222,7 +222,9 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
   }
   if (found->second->cls != cls) {
     const std::string there = class_name(*found->second);
-    found->second->handles.fetch_sub(1, std::memory_order_acq_rel);
+    ActorCore* other = found->second;
+    lock.unlock();
+    actor_release_handle(other);
     throw InvalidArgumentError("get_actor(\"" + std::string(name) + "\"): that actor is a " +
                                there + ", not a " + std::string(cls->name()));
   }

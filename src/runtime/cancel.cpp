@@ -13,33 +13,32 @@ namespace ray::detail {
 void Engine::cancel(Object* object, CancelOptions options) {
   Task* task = producer_of(object);
   if (task == nullptr) return;
-  Engine* engine = by_index(task->engine);
+  const OutsideCall call(task->engine);
+  Engine* engine = call.engine();
   if (engine == nullptr) return;
-  const OutsideCall call(*engine->parts_);
-  EngineParts& parts = *engine->parts_;
+  engine->cancel_here(task);
+  if (options.recursive) engine->parts_->cancel_children(task->task_id());
+}
+
+void Engine::cancel_here(Task* task) {
+  EngineParts& parts = *parts_;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kCancelled, false);
   if (!task->sealed() && task->has(kTraced)) Events::state(task, TaskState::cancelled);
   seal_object(task, kCancelled);
-  const std::uint64_t id = task->task_id();
   parts.request_stop(task);
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
   if (extra != nullptr && extra->has_demand) parts.pump();  // It may have stood in line there.
-  CallbackWaiter* asleep = nullptr;
-  Object* awaited = nullptr;
+  bool asleep = false;
   {
     const std::lock_guard lock(parts.suspended_mutex);
     const auto found = parts.suspended.find(task);
     if (found != parts.suspended.end()) {
       CoroutineWaiter* waiter = found->second;
-      awaited = waiter->awaited;
-      if (awaited == nullptr || remove_waiter(awaited, waiter)) {
-        asleep = waiter;
-        parts.suspended.erase(found);
-      }
+      asleep = waiter->awaited == nullptr || remove_waiter(waiter->awaited, waiter);
+      if (asleep) parts.suspended.erase(found);
     }
   }
-  if (asleep != nullptr) engine->resume(task);
-  if (options.recursive) parts.cancel_children(id);
+  if (asleep) resume(task);
 }
 
 void EngineParts::request_stop(Task* task) {
@@ -79,6 +78,22 @@ void EngineParts::cancel_children(std::uint64_t id) {
     }
   }
   for (auto& stop : stops) stop.request_stop();
+  // Children that are suspended coroutines.
+  std::vector<Task*> asleep;
+  {
+    const std::lock_guard lock(suspended_mutex);
+    const std::lock_guard ids(cancel_mutex);
+    for (auto& [task, waiter] : suspended) {
+      if (!cancelled.contains(task->parent)) continue;
+      note_cancelled(task->task_id());
+      retain(task, kRuntimeRef);
+      asleep.push_back(task);
+    }
+  }
+  for (Task* task : asleep) {
+    engine.cancel_here(task);
+    release(task, kRuntimeRef);
+  }
 }
 
 bool EngineParts::is_cancelled_child(Task* task) {
@@ -117,7 +132,8 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
   waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kCallback;
   waiter.fire = [](CallbackWaiter* node) {
     Task* resumed = static_cast<CoroutineWaiter*>(node)->task;
-    Engine* engine = by_index(resumed->engine);
+    const OutsideCall call(resumed->engine);
+    Engine* engine = call.engine();
     if (engine == nullptr) return;  // Its runtime has ended it.
     {
       const std::lock_guard lock(engine->parts_->suspended_mutex);

@@ -208,7 +208,11 @@ void Engine::fail_waiting(Task* task, Object* argument) { fail_early(task, argum
 void make_ready(Task* task) noexcept {
   ThreadContext& context = thread_context;
   Engine* engine = context.engine;
-  if (engine == nullptr || engine->index() != task->engine) engine = Engine::by_index(task->engine);
+  std::optional<OutsideCall> call;
+  if (engine == nullptr || engine->index() != task->engine) {
+    call.emplace(task->engine);
+    engine = call->engine();
+  }
   if (engine == nullptr) {  // Its runtime is gone.
     task->ops->release_arguments(task);
     if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);

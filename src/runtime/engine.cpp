@@ -26,6 +26,8 @@ namespace {
 constexpr std::size_t kEnginesMax = 65535;
 std::array<std::atomic<Engine*>, kEnginesMax + 1> engines{};
 std::atomic<std::uint32_t> engines_made{0};
+/// Foreign threads inside each engine; counted before the engine is looked up.
+std::array<std::atomic<int>, kEnginesMax + 1> outside_calls{};
 
 bool register_membarrier() {
 #if defined(RAY_TSAN)
@@ -48,8 +50,19 @@ struct LaneLease {
   std::uint16_t engine = 0;
   std::uint64_t serial = 0;
   Lane* lane = nullptr;
-  void give_back();
+
+  LaneLease(std::uint16_t index, std::uint64_t number, Lane* leased)
+      : engine(index), serial(number), lane(leased) {}
+  LaneLease(LaneLease&& other) noexcept
+      : engine(other.engine), serial(other.serial), lane(std::exchange(other.lane, nullptr)) {}
+  LaneLease& operator=(LaneLease&& other) noexcept {
+    std::swap(engine, other.engine);
+    std::swap(serial, other.serial);
+    std::swap(lane, other.lane);
+    return *this;
+  }
   ~LaneLease() { give_back(); }
+  void give_back();
 };
 std::mutex engines_mutex;  // Held while a lane goes back to, or an engine leaves, `engines`.
 
@@ -112,6 +125,12 @@ EngineParts::EngineParts(Engine& owner, const RuntimeOptions& given)
   max_threads = std::max(options.max_threads, base_threads);
 }
 
+OutsideCall::OutsideCall(std::uint16_t index) : index_(index) {
+  outside_calls[index].fetch_add(1, std::memory_order_seq_cst);
+  engine_ = engines[index].load(std::memory_order_seq_cst);
+}
+OutsideCall::~OutsideCall() { outside_calls[index_].fetch_sub(1, std::memory_order_seq_cst); }
+
 Engine* Engine::by_index(std::uint16_t index) noexcept {
   return engines[index].load(std::memory_order_acquire);
 }
@@ -132,7 +151,11 @@ Engine::Engine(const RuntimeOptions& options) {
     special_.store(kTracing, std::memory_order_relaxed);
   }
   engines[index_].store(this, std::memory_order_release);
-  for (int i = 0; i < parts_->base_threads; ++i) parts_->spawn_thread(false);
+  for (int i = 0; i < parts_->base_threads; ++i) {
+    if (parts_->spawn_thread(false) || i > 0) continue;
+    engines[index_].store(nullptr, std::memory_order_release);
+    throw Error("ray: the system gives no thread for a worker; see ulimit -u");
+  }
 }
 
 Engine::~Engine() {
@@ -166,7 +189,10 @@ Engine::~Engine() {
     }
   }
   // 2. Workers drain the lanes and end; those that still run user code are waited for.
-  parts.joining.store(true, std::memory_order_seq_cst);
+  {
+    const std::lock_guard lock(parts.threads_mutex);
+    parts.joining.store(true, std::memory_order_seq_cst);
+  }
   for (;;) {
     std::vector<std::unique_ptr<Worker>> ending;
     {
@@ -184,6 +210,18 @@ Engine::~Engine() {
   }
   parts.timers.stop();
   // 3. What only this thread can reach now: coroutines that would never be resumed, late comers.
+  drain();
+  {
+    const std::lock_guard lock(engines_mutex);
+    engines[index_].store(nullptr, std::memory_order_seq_cst);
+  }
+  // 4. Foreign threads that found the engine before; then what they brought.
+  while (outside_calls[index_].load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  drain();
+}
+
+void Engine::drain() {
+  EngineParts& parts = *parts_;
   for (bool again = true; again;) {
     again = false;
     std::vector<Task*> ended;
@@ -193,9 +231,9 @@ Engine::~Engine() {
     }
     for (Task* task : ended) {
       again = true;
-      retain(task);
-      cancel(task, {.force = false, .recursive = false});
-      release(task);
+      retain(task, kRuntimeRef);
+      cancel_here(task);
+      release(task, kRuntimeRef);
     }
     while (Task* task = parts.pop_errand()) {
       again = true;
@@ -210,9 +248,6 @@ Engine::~Engine() {
       }
     }
   }
-  while (parts.outside_calls.load(std::memory_order_acquire) != 0) std::this_thread::yield();
-  const std::lock_guard lock(engines_mutex);
-  engines[index_].store(nullptr, std::memory_order_release);
 }
 
 void Engine::attach_identity() {
@@ -257,10 +292,7 @@ void Engine::attach_lane() {
     parts_->lane_count.store(count + 1, std::memory_order_release);
   }
   context.lane = lane;
-  leases.push_back({});
-  leases.back().engine = index_;
-  leases.back().serial = serial_;
-  leases.back().lane = lane;
+  leases.emplace_back(index_, serial_, lane);
 }
 
 TaskExtra& extra_of(Task* task) {

@@ -158,18 +158,20 @@ struct EngineParts {
   void forget_stoppable(Task* task, TaskExtra& extra);
 };
 
-/// Counts a foreign thread inside the engine, so that the engine is not torn down under it.
+/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
 class OutsideCall {
 public:
-  explicit OutsideCall(EngineParts& parts) : parts_(parts) {
-    parts_.outside_calls.fetch_add(1, std::memory_order_acq_rel);
-  }
-  ~OutsideCall() { parts_.outside_calls.fetch_sub(1, std::memory_order_acq_rel); }
+  explicit OutsideCall(std::uint16_t index);
+  ~OutsideCall();
   OutsideCall(const OutsideCall&) = delete;
   OutsideCall& operator=(const OutsideCall&) = delete;
 
+  /// Null when it is gone.
+  Engine* engine() const noexcept { return engine_; }
+
 private:
-  EngineParts& parts_;
+  std::uint16_t index_;
+  Engine* engine_;
 };
 
 /// Adds `waiter` to what waits for `object`; false if it is sealed already.

@@ -27,7 +27,9 @@ struct Process {
     // exit() inside a task: the runtime would wait for this very thread.
     const detail::ThreadContext& context = detail::current_context();
     if (context.task != nullptr || context.is_worker) {
-      static_cast<void>(own.release());
+      static Runtime* kept = nullptr;
+      kept = own.release();
+      static_cast<void>(kept);
     } else {
       own.reset();
     }

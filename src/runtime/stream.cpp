@@ -53,7 +53,8 @@ void StreamCore::pop() {
   }
   detail::release(item);
   if (wake != nullptr) {
-    if (Engine* engine = Engine::by_index(wake->engine)) engine->wake_suspended(wake);
+    const OutsideCall call(wake->engine);
+    if (Engine* engine = call.engine()) engine->wake_suspended(wake);
     detail::release(wake);
   }
 }

@@ -80,9 +80,26 @@ bool stands_on(const ThreadContext& context, const Task* task) {
   return false;
 }
 
+/// Keeps a task that waits for arguments from starting while its arguments are looked at.
+bool pin_waiting(Task* task) {
+  std::uint32_t missing = task->missing.load(std::memory_order_acquire);
+  while (missing != 0) {
+    if (task->missing.compare_exchange_weak(missing, missing + 1, std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void unpin(Task* task) {
+  if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(task);
+}
+
 /// Whether what `object` waits for leads back to a task on this thread's stack.
 /// Requires: parts.blocked_mutex, so that the threads that stand there stay blocked.
-bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& mine) {
+/// What it had to look into is in `pinned`, each to be unpinned once the lock is gone.
+bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& mine,
+                      std::vector<Task*>& pinned) {
   std::vector<Object*> front{object};
   std::unordered_set<Object*> seen;
   // All that a task which has begun waits for: what its thread, if blocked, waits for.
@@ -99,6 +116,20 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
     if (task == nullptr) continue;
     if (stands_on(mine, task)) return true;
     follow(task);
+    if (pin_waiting(task)) {  // It has not begun: it waits for its arguments.
+      task->ops->arguments(
+          task,
+          [](void* all, Object* argument) {
+            static_cast<std::vector<Object*>*>(all)->push_back(argument);
+          },
+          &front);
+      pinned.push_back(task);
+    }
+    {
+      const std::lock_guard lock(parts.suspended_mutex);
+      const auto asleep = parts.suspended.find(task);
+      if (asleep != parts.suspended.end()) front.push_back(asleep->second->awaited);
+    }
     if (task->ops->kind != ObjectKind::actor_call) continue;
     for (Task* blocker : actor_blockers(task)) {
       if (stands_on(mine, blocker)) return true;
@@ -117,15 +148,22 @@ public:
     // A destructor may block while its task is completed: what that has made ready goes on.
     if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
     if (context_.task != nullptr) {
-      const std::lock_guard lock(parts.blocked_mutex);
-      for (Object* object : objects) {
-        if (!waits_for_itself(parts, object, context_)) continue;
-        throw DeadlockError("task '" + task_name(context_.task) + "' waits for '" +
-                            task_name(object) +
-                            "', which waits for it in turn (an actor that calls itself and "
-                            "gets the result?); use co_await, or max_concurrency > 1");
+      std::vector<Task*> pinned;
+      Object* circle = nullptr;
+      {
+        const std::lock_guard lock(parts.blocked_mutex);
+        for (Object* object : objects) {
+          if (waits_for_itself(parts, object, context_, pinned)) circle = object;
+        }
+        if (circle == nullptr) parts.blocked[&context_] = std::move(objects);
       }
-      parts.blocked[&context_] = std::move(objects);
+      for (Task* task : pinned) unpin(task);
+      if (circle != nullptr) {
+        throw DeadlockError("task '" + task_name(context_.task) + "' waits for '" +
+                            task_name(circle) +
+                            "', which waits for it in turn; break the circle (for an actor: "
+                            "co_await, or max_concurrency > 1)");
+      }
     }
     held_ = context_.cpu_held;
     if (context_.task != nullptr || context_.is_worker) {
@@ -178,17 +216,6 @@ void look_for_unsealed(void* search, Object* argument) {
   state->found = producer;
 }
 
-/// Keeps a task that waits for arguments from starting while its arguments are looked at.
-bool pin_waiting(Task* task) {
-  std::uint32_t missing = task->missing.load(std::memory_order_acquire);
-  while (missing != 0) {
-    if (task->missing.compare_exchange_weak(missing, missing + 1, std::memory_order_acq_rel)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 bool Engine::help(Task* task) {
@@ -224,7 +251,7 @@ bool Engine::help_ancestor(Task* task) {
     if (!pin_waiting(task)) break;
     AncestorSearch search;
     task->ops->arguments(task, look_for_unsealed, &search);
-    if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(task);
+    unpin(task);
     if (search.found == nullptr) break;
     release(task);
     task = search.found;
@@ -238,11 +265,13 @@ bool Engine::wait(Object* object, const Clock::time_point* deadline) {
   Task* task = producer_of(object);
   ThreadContext& context = thread_context;
   Engine* engine = context.engine;
-  if (engine == nullptr && task != nullptr) engine = by_index(task->engine);
+  std::optional<OutsideCall> call;
+  if (engine == nullptr && task != nullptr) {
+    call.emplace(task->engine);
+    engine = call->engine();
+  }
   if (task != nullptr && engine != nullptr && deadline == nullptr) {
     const bool inside = context.task != nullptr;
-    std::optional<OutsideCall> call;
-    if (!inside) call.emplace(*engine->parts_);
     // A task may also run what the awaited one waits for; a driver runs just the awaited one.
     const auto help_once = [&] {
       return engine->help(task) || (inside && engine->help_ancestor(task));
@@ -284,12 +313,13 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
 
   ThreadContext& context = current_context();
   Engine* engine = context.engine;
-  if (engine == nullptr) {
-    Task* task = producer_of(pending.front());
-    engine = task != nullptr ? by_index(task->engine) : nullptr;
-  }
   std::optional<OutsideCall> call;
-  if (engine != nullptr) call.emplace(*engine->parts_);
+  if (engine == nullptr) {
+    if (Task* task = producer_of(pending.front())) {
+      call.emplace(task->engine);
+      engine = call->engine();
+    }
+  }
 
   WaitSet set{{needed}, stop_at_failure, {}, &Parker::mine()};
   const auto waiters = std::make_unique<ThreadWaiter[]>(pending.size());

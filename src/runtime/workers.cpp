@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include <ray/error.hpp>
 #include <ray/runtime/actor_core.hpp>
@@ -386,18 +387,18 @@ void EngineParts::idle(Worker* worker) {
 }
 
 bool EngineParts::wake_one() {
-  Worker* worker = nullptr;
+  Parker* parker = nullptr;
   {
     const std::lock_guard lock(sleep_mutex);
     if (sleeping.empty()) return false;
     int none = 0;
     // One that polls will find it; and one wake per burst: the woken one polls on our behalf.
     if (!engine.spinners_.compare_exchange_strong(none, kNoWake)) return true;
-    worker = sleeping.back();  // The one that slept last is the warmest.
+    parker = sleeping.back()->parker.load();  // The one that slept last is the warmest.
     sleeping.pop_back();
     engine.sleepers_.fetch_sub(1, std::memory_order_seq_cst);
   }
-  worker->parker.load()->unpark();
+  parker->unpark();
   return true;
 }
 
@@ -419,7 +420,6 @@ void Engine::notify_slow() {
 }
 
 bool EngineParts::spawn_thread(bool spare) {
-  if (joining.load(std::memory_order_relaxed)) return false;
   int count = thread_count.load();
   do {
     if (count >= max_threads) return false;
@@ -431,18 +431,27 @@ bool EngineParts::spawn_thread(bool spare) {
   Worker* raw = worker.get();
   {
     const std::lock_guard lock(threads_mutex);
+    if (joining.load(std::memory_order_relaxed)) {
+      thread_count.fetch_sub(1);
+      return false;
+    }
     std::erase_if(workers, [&](std::unique_ptr<Worker>& old) {
       if (!old->gone.load(std::memory_order_acquire)) return false;
       ended.push_back(std::move(old));
       return true;
     });
-    raw->thread = std::thread([this, raw] {
-      raw->parker = &Parker::mine();
-      ::pthread_setname_np(::pthread_self(), ("ray-w" + std::to_string(raw->number)).c_str());
-      worker_main(raw);
+    try {
+      raw->thread = std::thread([this, raw] {
+        raw->parker = &Parker::mine();
+        ::pthread_setname_np(::pthread_self(), ("ray-w" + std::to_string(raw->number)).c_str());
+        worker_main(raw);
+        thread_count.fetch_sub(1);
+        raw->gone.store(true, std::memory_order_release);
+      });
+    } catch (const std::system_error&) {  // The system gives no more threads.
       thread_count.fetch_sub(1);
-      raw->gone.store(true, std::memory_order_release);
-    });
+      return false;
+    }
     workers.push_back(std::move(worker));
   }
   for (auto& old : ended) old->thread.join();

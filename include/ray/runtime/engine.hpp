@@ -210,6 +210,8 @@ private:
   void attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);
+  void cancel_here(Task* task);
+  void drain();
   bool help(Task* task);
   bool help_ancestor(Task* task);
   void notify_slow();

@@ -158,7 +158,7 @@ struct Task : Object {
   std::atomic<TaskExtra*> extra{nullptr};  // What few tasks have; made on demand.
   std::atomic<std::uint32_t> missing{0};   // Arguments not sealed yet, plus one while submitting.
   std::uint16_t engine = 0;                // Index of the runtime that runs it.
-  std::uint8_t flags = 0;
+  std::atomic<std::uint8_t> flags{0};
   std::atomic<std::uint8_t> failing{0};  // Somebody stores its failure: only the first may.
   std::uint64_t site = 0;                // SourceSite, or the TaskEvent that has it.
 
@@ -168,7 +168,9 @@ struct Task : Object {
   void set_next(Task* task) noexcept {
     slot.store(reinterpret_cast<std::uintptr_t>(task), std::memory_order_relaxed);
   }
-  bool has(TaskFlag flag) const noexcept { return (flags & flag) != 0; }
+  bool has(TaskFlag flag) const noexcept {
+    return (flags.load(std::memory_order_relaxed) & flag) != 0;
+  }
   TaskEvent* event() const noexcept {
     return has(kTraced) ? reinterpret_cast<TaskEvent*>(site) : nullptr;
   }
