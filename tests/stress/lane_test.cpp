@@ -79,8 +79,7 @@ TEST_CASE("a lane loses no task and gives none away twice") {
       }
       if (stress::below(random, 2) == 0) {
         while (Record* task = lane.pop()) items.took(task);
-      } else if (Item& item = items.items[0];
-                 item.inside == 1 && lane.claim_own(item.task.get())) {
+      } else if (Item& item = items.items[0]; item.inside == 1 && lane.claim_own(item.task.get())) {
         items.took(item.task.get());
       }
     }
