@@ -38,7 +38,7 @@ Task* Lane::pop() {
 bool Lane::claim_own(Task* task) {
   const std::uint64_t b = bottom_.load(std::memory_order_relaxed) - 1;
   Slot* slot = &slots_[b & (capacity_ - 1)];
-  const std::uintptr_t at = task->slot.load(std::memory_order_relaxed);
+  const std::uintptr_t at = task->slot.load(std::memory_order_acquire);
   if (at == reinterpret_cast<std::uintptr_t>(slot) &&
       slot->load(std::memory_order_relaxed) == reinterpret_cast<std::uintptr_t>(task)) {
     // The newest. pop() may still lose it to a thief, and then has looked below: never happens to

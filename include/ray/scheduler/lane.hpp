@@ -51,7 +51,8 @@ public:
     if (b - top_seen_ >= capacity_) [[unlikely]]
       make_room();
     Slot* slot = &slots_[b & (capacity_ - 1)];
-    task->slot.store(reinterpret_cast<std::uintptr_t>(slot), std::memory_order_relaxed);
+    // release: pairs with the acquire in claim(), which looks into the ring from there.
+    task->slot.store(reinterpret_cast<std::uintptr_t>(slot), std::memory_order_release);
     // release: pairs with the acquire of whoever takes it.
     slot->store(reinterpret_cast<std::uintptr_t>(task), std::memory_order_release);
     bottom_.store(b + 1, std::memory_order_release);
