@@ -290,7 +290,12 @@ void EngineParts::worker_main(Worker* worker) {
       if (fresh && work_visible()) engine.notify();
       fresh = false;
       find_threads_for_errands();
+      // Its code may block in ways we cannot see, and the slot that this thread gave up has no
+      // thread meanwhile: whoever queues work now, and the monitor once, look after it.
+      engine.deficit_.fetch_add(1, std::memory_order_seq_cst);
+      if (engine.sleepers_.load(std::memory_order_seq_cst) == 0) arm_monitor();
       engine.run_chain(errand);
+      engine.deficit_.fetch_sub(1, std::memory_order_relaxed);
       continue;
     }
     const bool give_way =
