@@ -211,6 +211,13 @@ std::vector<Task*> actor_blockers(Task* call) {
   return blockers;
 }
 
+bool actor_gave_up(Task* call) {
+  ActorCore* core = core_of(call);
+  const std::lock_guard lock(core->mutex);
+  const auto& instance = static_cast<ActorCall*>(call)->instance;
+  return instance != nullptr && instance->dead;
+}
+
 bool actor_retries(Task* call, std::uintptr_t seal) {
   if (!call->has(kRetryable) || call->sealed()) return false;
   ActorCore* core = core_of(call);

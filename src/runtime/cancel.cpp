@@ -118,6 +118,8 @@ std::stop_token EngineParts::stop_token_of(Task* task) {
       extra.stop.request_stop();
     }
   }
+  // A kill that came before the token was asked for: it found nothing to trigger.
+  if (task->ops->kind == ObjectKind::actor_call && actor_gave_up(task)) extra.stop.request_stop();
   return extra.stop.get_token();
 }
 

@@ -202,5 +202,7 @@ void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);
 void actor_resume(Task* task);
+/// Whether the object that a running call is inside of was given up by a kill.
+bool actor_gave_up(Task* call);
 
 }  // namespace ray::detail
