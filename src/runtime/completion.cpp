@@ -6,9 +6,6 @@
 
 namespace ray::detail {
 
-/// One who waits with its thread; see waiting.cpp.
-struct WaitSet;
-
 namespace {
 
 inline void pause() noexcept { __builtin_ia32_pause(); }
@@ -284,8 +281,9 @@ void Engine::fail_current(Task* task) {
 }
 
 void Engine::fail_from(Task* task, Object* argument) {
-  if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) {
-    complete(task, kFailed);  // By fail_early, and sealed.
+  // No fail_early can come any more: all arguments are there.
+  if (task->failing.load(std::memory_order_acquire) != 0) {
+    complete(task, kFailed);  // Stored by fail_early, and sealed.
     return;
   }
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));
