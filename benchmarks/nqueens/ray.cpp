@@ -1,5 +1,7 @@
 // A task per placement, and a get of all children.
 
+#include <array>
+
 #include <ray/ray.hpp>
 
 #include "nqueens/workload.hpp"
@@ -8,14 +10,14 @@ namespace {
 
 int solve(bench::Board board, int row, int n) {
   if (row == n) return 1;
-  std::vector<ray::ObjectRef<int>> below;
-  below.reserve(static_cast<std::size_t>(n));
+  std::array<ray::ObjectRef<int>, 16> below;
+  std::size_t size = 0;
   for (int column = 0; column < n; ++column) {
     if (bench::queen_fits(board, row, column))
-      below.push_back(ray::remote<solve>(nqueens::with_queen(board, row, column), row + 1, n));
+      below[size++] = ray::remote<solve>(nqueens::with_queen(board, row, column), row + 1, n);
   }
   int solutions = 0;
-  for (const auto& ref : below) solutions += ray::get(ref);
+  for (std::size_t i = 0; i < size; ++i) solutions += ray::get(below[i]);
   return solutions;
 }
 

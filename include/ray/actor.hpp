@@ -193,6 +193,8 @@ struct CreationOf final : Creation {
       .drop = [](Object*, std::uintptr_t) noexcept {},
       .value_offset = 0,
       .kind = ObjectKind::task,
+      .retires = false,
+      .leaf = false,
       .run = actor_construct,
       .release_arguments = release_arguments,
       .arguments = arguments,

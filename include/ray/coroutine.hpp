@@ -42,7 +42,7 @@ struct PromiseBase {
   /// See Engine::suspend. `node` lies in the coroutine's frame.
   bool suspend_for(CoroutineWaiter& node, Object* awaited) {
     ThreadContext& context = current_context();
-    children = context.children;
+    children = context.frame->children;
     node.awaited = awaited;
     node.task = task;
     return context.engine->suspend(node);

@@ -72,9 +72,10 @@ std::chrono::nanoseconds to_nanoseconds(std::chrono::duration<Rep, Period> timeo
 [[noreturn]] void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout);
 
 inline void await_value(Object* object) {
-  if (!object->sealed()) [[unlikely]]
-    Engine::wait(object);
-  require_value(object);
+  std::uintptr_t seal = object->seal_state();
+  if (seal == kPending) seal = Engine::await(object);
+  if (seal != kValue) [[unlikely]]
+    throw_failure(object);
 }
 
 /// Waits for all; throws the first failure as soon as it is known. In batches, so that the last

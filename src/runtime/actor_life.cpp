@@ -163,7 +163,7 @@ void actor_construct(Task* task) {
   void* object = nullptr;
   std::exception_ptr error;
   if (wanted) {
-    thread_context.actor = &core;
+    thread_context.frame->actor = &core;
     try {
       if (Object* failed = creation->failed_argument(creation)) {
         std::rethrow_exception(failure_of(failed)->exception);

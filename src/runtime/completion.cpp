@@ -10,8 +10,9 @@ namespace {
 
 inline void pause() noexcept { __builtin_ia32_pause(); }
 
-constexpr bool is_sealed(std::uintptr_t word) {
-  return word != kPending && word < kSealMax && (word & kLocked) == 0;
+bool is_sealed(std::uintptr_t word) { return seal_in(word) != kPending; }
+Waiter* list_in(std::uintptr_t word) {
+  return word < kSealMax ? nullptr : reinterpret_cast<Waiter*>(word);
 }
 
 }  // namespace
@@ -25,7 +26,7 @@ bool add_waiter(Object* object, Waiter* waiter) noexcept {
       word = object->waiters.load(std::memory_order_acquire);
       continue;
     }
-    waiter->next = reinterpret_cast<Waiter*>(word);
+    waiter->next = list_in(word);
     // release: whoever seals sees the waiter's fields; acquire on failure: sees the seal's value.
     if (object->waiters.compare_exchange_weak(word, reinterpret_cast<std::uintptr_t>(waiter),
                                               std::memory_order_release,
@@ -49,7 +50,7 @@ bool remove_waiter(Object* object, Waiter* waiter) noexcept {
       break;
     }
   }
-  auto* head = reinterpret_cast<Waiter*>(word);
+  Waiter* head = list_in(word);
   bool found = false;
   for (Waiter** link = &head; *link != nullptr; link = &(*link)->next) {
     if (*link == waiter) {
@@ -141,7 +142,17 @@ void fail_early(Task* task, Object* argument) {
 
 }  // namespace
 
-bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
+void leave_object(Object* object) noexcept {
+  if (!object->ops->retires) {
+    release(object, kRuntimeRef);
+  } else if ((object->waiters.fetch_or(kRetired, std::memory_order_acq_rel) & kAbandoned) != 0) {
+    destroy_object(object);
+  }
+}
+
+bool seal_object(Object* object, std::uintptr_t seal, Maker maker) noexcept {
+  const bool leaves = maker == Maker::leaves;
+  const bool retires = leaves && object->ops->retires;
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
     if (is_sealed(word)) return false;
@@ -150,14 +161,17 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
       word = object->waiters.load(std::memory_order_relaxed);
       continue;
     }
+    std::uintptr_t sealed = retires ? seal | kRetired : seal;
+    if (word < kSealMax) sealed |= word;  // Abandoned, or pending and nothing else.
     // release: publishes the value. acquire: the waiters' fields.
-    if (object->waiters.compare_exchange_weak(word, seal, std::memory_order_acq_rel,
+    if (object->waiters.compare_exchange_weak(word, sealed, std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) {
       break;
     }
   }
-  if (word == kPending) {
-    if (references != 0) release(object, references);
+  if (word < kSealMax) {
+    if (retires && (word & kAbandoned) != 0) destroy_object(object);
+    if (leaves && !retires) release(object, kRuntimeRef);
     return true;
   }
   if (seal != kValue) {
@@ -169,7 +183,7 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
   }
   // Before the waiters hear of it: one of them may want to move the value out. Each of them holds
   // a reference, so while there are waiters the object stays.
-  if (references != 0) release(object, references);
+  if (leaves && !retires) release(object, kRuntimeRef);
   // In the order in which they came.
   Waiter* list = nullptr;
   for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr;) {
@@ -213,7 +227,7 @@ void make_ready(Task* task) noexcept {
   if (engine == nullptr) {  // Its runtime is gone.
     task->ops->release_arguments(task);
     if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);
-    if (!seal_object(task, kShutdown, kRuntimeRef)) release(task, kRuntimeRef);
+    if (!seal_object(task, kShutdown, Maker::leaves)) leave_object(task);
     return;
   }
   if (task->failing.load(std::memory_order_acquire) != 0 && task->ops->kind == ObjectKind::task) {
@@ -249,18 +263,22 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
     if (task->has(kGranted)) parts_->release_demand(extra->demand);
   }
+  seal_result(task, seal);
+  // Last: sealing may have completed other calls on this thread.
+  if (is_call) thread_context.finished_call = task;
+}
+
+void Engine::seal_result(Task* task, std::uintptr_t seal) {
   ThreadContext& context = thread_context;
   const Frame* frame = context.frame;
   context.wants_next = frame != nullptr && frame->task == task && frame->chains;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
-  if (!seal_object(task, seal, kRuntimeRef)) {
+  if (!seal_object(task, seal, Maker::leaves)) {
     // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
     if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);
-    release(task, kRuntimeRef);
+    leave_object(task);
   }
   context.wants_next = false;
-  // Last: sealing may have completed other calls on this thread.
-  if (is_call) context.finished_call = task;
 }
 
 void Engine::fail_current(Task* task) {

@@ -250,15 +250,9 @@ void Engine::drain() {
   }
 }
 
-void Engine::attach_identity() {
-  ThreadContext& context = thread_context;
-  if (context.task != nullptr) {
-    context.id = context.task->task_id();
-    return;
-  }
+std::uint64_t Engine::driver_id() {
   static std::atomic<std::uint64_t> threads{0};
-  context.id = child_id(process_salt(), threads.fetch_add(1));
-  context.children = 0;
+  return child_id(process_salt(), threads.fetch_add(1));
 }
 
 void Engine::attach_lane() {
@@ -292,6 +286,7 @@ void Engine::attach_lane() {
     parts_->lane_count.store(count + 1, std::memory_order_release);
   }
   context.lane = lane;
+  lane->set_nested(context.is_worker);
   leases.emplace_back(index_, serial_, lane);
 }
 

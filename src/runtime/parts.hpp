@@ -91,6 +91,11 @@ struct EngineParts {
   std::atomic<int> outside_calls{0};  // Threads of others inside our slow paths.
   std::atomic<int> cpu_wanted{0};     // Tasks in `waiting` lack CPU: slots go to them first.
 
+  // Threads whose wait is over and that want their slot back.
+  std::mutex returning_mutex;
+  std::vector<Parker*> returning;  // Guarded by returning_mutex.
+  std::atomic<int> returning_count{0};
+
   // Errands: tasks that need no slot of their own. FIFO.
   std::mutex errands_mutex;
   std::deque<Task*> errands;
@@ -130,9 +135,12 @@ struct EngineParts {
   bool slot_available() const;
   std::int64_t free_cpus() const { return engine.free_cpus_.load(std::memory_order_relaxed); }
   bool try_take_slot(std::int64_t units = kCpuUnit);
+  bool take_free(std::int64_t units);
   void give_slot(std::int64_t units);
-  /// After a wait: the slot is this thread's again, even if that leaves less than none.
-  void take_back(std::int64_t units);
+  /// After a wait: the slot is this thread's again. It comes before new work, and waits for a free
+  /// one for kTakeBackWithin at most: then it takes it even if that leaves less than none.
+  /// `announced`: it counts in `returning_count` already.
+  void take_back(std::int64_t units, bool announced);
   /// Starts what the freed resources allow.
   void pump();
   void reserve_or_queue(Task* task, const Demand& demand);
@@ -157,6 +165,21 @@ struct EngineParts {
   std::stop_token stop_token_of(Task* task);
   void forget_stoppable(Task* task, TaskExtra& extra);
 };
+
+/// `context`: this thread's. The task is gone when this returns.
+inline void Engine::run_admitted(Task* task, bool chains, ThreadContext& context) {
+  Engine* const engine = context.engine;
+  const std::int64_t held = context.cpu_held;
+  Frame frame{.task = task, .below = context.frame, .chains = chains};
+  context.engine = this;
+  context.frame = &frame;
+  if (task->has(kGranted)) [[unlikely]]
+    context.cpu_held = extra_of(task).demand.cpu;
+  task->ops->run(task);
+  context.engine = engine;
+  context.frame = frame.below;
+  context.cpu_held = held;
+}
 
 /// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
 class OutsideCall {

@@ -29,8 +29,7 @@ void run_resumption(Task* task) {
   const auto coroutine = static_cast<Resumption*>(task)->coroutine;
   release(task);
   // It is no task of ours: inside it the thread is a driver of this runtime.
-  ThreadContext& context = current_context();
-  context.task = nullptr;
+  current_context().frame->task = nullptr;
   coroutine.resume();
 }
 
@@ -43,6 +42,8 @@ constexpr ObjectOps kResumptionOps = {
     .drop = [](Object*, std::uintptr_t) noexcept {},
     .value_offset = 0,
     .kind = ObjectKind::task,
+    .retires = false,
+    .leaf = false,
     .run = run_resumption,
     .release_arguments = [](Task*) noexcept {},
     .arguments = [](Task*, void (*)(void*, Object*), void*) {},

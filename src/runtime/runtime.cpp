@@ -26,7 +26,7 @@ struct Process {
     ended = true;
     // exit() inside a task: the runtime would wait for this very thread.
     const detail::ThreadContext& context = detail::current_context();
-    if (context.task != nullptr || context.is_worker) {
+    if (context.task() != nullptr || context.is_worker) {
       static Runtime* kept = nullptr;
       kept = own.release();
       static_cast<void>(kept);
@@ -191,7 +191,7 @@ Runtime& init(int& argc, char** argv, const RuntimeOptions& options) {
 void shutdown() {
   Process& p = process();
   std::unique_ptr<Runtime> ending;
-  if (detail::current_context().task != nullptr) {
+  if (detail::current_context().task() != nullptr) {
     throw InvalidArgumentError(
         "ray::shutdown: called from inside a task, which it would have to wait for; call it from "
         "the driver");
@@ -258,37 +258,43 @@ NodeId Context::node_id() const { return detail::node_id_of(detail::Engine::curr
 
 WorkerId Context::worker_id() const {
   const detail::ThreadContext& context = detail::current_context();
-  if (context.task == nullptr) return {};
+  if (context.task() == nullptr) return {};
   // A driver that runs the task it waits for is a worker meanwhile.
   return WorkerId{context.is_worker ? context.worker_number : detail::kDriverWorker};
 }
 
 TaskId Context::task_id() const {
   const detail::ThreadContext& context = detail::current_context();
-  return context.task == nullptr ? TaskId{} : TaskId{context.task->task_id()};
+  return context.task() == nullptr ? TaskId{} : TaskId{context.task()->task_id()};
 }
 
 ActorId Context::actor_id() const {
   const detail::ThreadContext& context = detail::current_context();
-  return context.actor == nullptr ? ActorId{} : ActorId{detail::actor_id(context.actor)};
+  const detail::Task* task = context.task();
+  if (task == nullptr) return {};
+  const detail::ActorCore* actor = context.frame->actor;
+  if (task->ops->kind == detail::ObjectKind::actor_call) {
+    actor = static_cast<const detail::ActorCall*>(task)->core;
+  }
+  return actor == nullptr ? ActorId{} : ActorId{detail::actor_id(actor)};
 }
 
 int Context::attempt() const {
   const detail::ThreadContext& context = detail::current_context();
-  if (context.task == nullptr) return 0;
-  const detail::TaskExtra* extra = context.task->extra.load(std::memory_order_acquire);
+  if (context.task() == nullptr) return 0;
+  const detail::TaskExtra* extra = context.task()->extra.load(std::memory_order_acquire);
   return extra == nullptr ? 0 : extra->attempt.load(std::memory_order_relaxed);
 }
 
 std::stop_token Context::stop_token() const {
   const detail::ThreadContext& context = detail::current_context();
-  if (context.task == nullptr) return {};
-  return context.engine->parts().stop_token_of(context.task);
+  if (context.task() == nullptr) return {};
+  return context.engine->parts().stop_token_of(context.task());
 }
 
 std::string Context::task_name() const {
   const detail::ThreadContext& context = detail::current_context();
-  return context.task == nullptr ? std::string() : detail::task_name(context.task);
+  return context.task() == nullptr ? std::string() : detail::task_name(context.task());
 }
 
 }  // namespace ray

@@ -72,7 +72,7 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
     } else {
       Object* next = make_item_(task_, ++made_);
       items_->queue.push_back(next);
-      seal_object(tail_, kValue, kRuntimeRef);
+      seal_object(tail_, kValue, Maker::leaves);
       tail_ = next;
       if (items_->queue.size() > limit_) {
         items_->paused = true;

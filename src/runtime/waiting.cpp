@@ -24,6 +24,8 @@ struct WaitSet {
   bool stop_at_failure;
   std::atomic<bool> failed{false};
   Parker* parker;
+  std::atomic<EngineParts*> parts{nullptr};  // Set once the waiter has given its slot there.
+  std::atomic<bool> announced{false};        // It counts in `returning_count`.
 };
 
 struct ThreadWaiter : Waiter {
@@ -37,6 +39,14 @@ void tell_thread(Waiter* node, std::uintptr_t seal) noexcept {
   Parker* parker = set->parker;
   const bool failed = seal != kValue && set->stop_at_failure;
   if (failed) set->failed.store(true, std::memory_order_release);
+  // The sleeper wants its slot back: this thread, if it has come to its end, hands its own over,
+  // and so sleeps when the other wakes. Said before the other can go on.
+  if (set->remaining.load(std::memory_order_relaxed) == 1 || failed) {
+    EngineParts* parts = set->parts.load(std::memory_order_acquire);
+    if (parts != nullptr && !set->announced.exchange(true, std::memory_order_relaxed)) {
+      parts->returning_count.fetch_add(1, std::memory_order_seq_cst);
+    }
+  }
   const bool last = set->remaining.fetch_sub(1, std::memory_order_acq_rel) == 1;
   waiter->told.store(true, std::memory_order_release);  // From here on both may be gone.
   if (last || failed) parker->unpark();
@@ -54,7 +64,7 @@ constexpr std::size_t kStackReserve = std::size_t{128} << 10;
 
 /// Whether another task may run on top of this thread's stack.
 bool room_on_stack(ThreadContext& context) {
-  if (context.stack_limit == nullptr) {
+  if (context.stack_limit == kUnknownStack) {
     pthread_attr_t attributes;
     void* lowest = nullptr;
     std::size_t bytes = 0;
@@ -62,10 +72,10 @@ bool room_on_stack(ThreadContext& context) {
       ::pthread_attr_getstack(&attributes, &lowest, &bytes);
       ::pthread_attr_destroy(&attributes);
     }
-    context.stack_limit = static_cast<const char*>(lowest) + std::min(kStackReserve, bytes / 2);
+    context.stack_limit =
+        reinterpret_cast<std::uintptr_t>(lowest) + std::min(kStackReserve, bytes / 2);
   }
-  const char here = 0;
-  return std::less<>()(context.stack_limit, &here);
+  return context.stack_limit < reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
 
 bool claimable(Task* task) {
@@ -139,15 +149,16 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
   return false;
 }
 
-/// While it lives, this thread sleeps and its slot is free for others.
+/// While it lives, this thread sleeps and its slot is free for others. Its end requires that
+/// nobody uses the set any more.
 class Blocked {
 public:
-  Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects)
-      : engine_(engine), context_(current_context()), deficit_(deficit) {
+  Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects, WaitSet& set)
+      : engine_(engine), context_(current_context()), deficit_(deficit), set_(set) {
     EngineParts& parts = engine.parts();
     // A destructor may block while its task is completed: what that has made ready goes on.
     if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
-    if (context_.task != nullptr) {
+    if (context_.task() != nullptr) {
       std::vector<Task*> pinned;
       Object* circle = nullptr;
       {
@@ -159,18 +170,21 @@ public:
       }
       for (Task* task : pinned) unpin(task);
       if (circle != nullptr) {
-        throw DeadlockError("task '" + task_name(context_.task) + "' waits for '" +
+        throw DeadlockError("task '" + task_name(context_.task()) + "' waits for '" +
                             task_name(circle) +
                             "', which waits for it in turn; break the circle (for an actor: "
                             "co_await, or max_concurrency > 1)");
       }
     }
     held_ = context_.cpu_held;
-    if (context_.task != nullptr || context_.is_worker) {
+    if (context_.task() != nullptr || context_.is_worker) {
       deficit_.fetch_add(1, std::memory_order_relaxed);
       counted_ = true;
     }
-    if (held_ > 0) parts.give_slot(held_);
+    if (held_ > 0) {
+      parts.give_slot(held_);
+      set.parts.store(&parts, std::memory_order_release);
+    }
     if (parts.work_visible() && !parts.wake_one() && counted_ && !parts.spawn_thread(true) &&
         deficit_.load(std::memory_order_relaxed) >= parts.thread_count.load()) {
       leave();
@@ -187,18 +201,18 @@ public:
 private:
   void leave() {
     EngineParts& parts = engine_.parts();
-    if (context_.task != nullptr) {
+    if (context_.task() != nullptr) {
       const std::lock_guard lock(parts.blocked_mutex);
       parts.blocked.erase(&context_);
     }
     if (counted_) deficit_.fetch_sub(1, std::memory_order_relaxed);
-    // May leave less than nothing free: whoever comes to the end of its task gives way.
-    if (held_ > 0) parts.take_back(held_);
+    if (held_ > 0) parts.take_back(held_, set_.announced.load(std::memory_order_acquire));
   }
 
   Engine& engine_;
   ThreadContext& context_;
   std::atomic<int>& deficit_;
+  WaitSet& set_;
   std::int64_t held_ = 0;
   bool counted_ = false;
 };
@@ -260,6 +274,35 @@ bool Engine::help_ancestor(Task* task) {
   return helped;
 }
 
+/// The usual case of a wait inside a task: a child that nobody has begun. False if it is another.
+inline bool Engine::run_awaited(Object* object) {
+  ThreadContext& context = thread_context;
+  Engine* engine = context.engine;
+  if (object->ops->kind != ObjectKind::task || engine == nullptr ||
+      context.lane_engine != engine->serial_ || context.cpu_held < kCpuUnit ||
+      reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < context.stack_limit) {
+    return false;
+  }
+  auto* task = static_cast<Task*>(object);
+  if (task->engine != engine->index_ || !context.lane->claim_own(task)) return false;
+  if (!task->sealed() && engine->special_.load(std::memory_order_relaxed) == 0) [[likely]] {
+    engine->run_admitted(task, false, context);
+  } else {
+    engine->run_task(task);
+  }
+  return true;
+}
+
+std::uintptr_t Engine::await(Object* object) {
+  if (run_awaited(object)) [[likely]] {
+    const std::uintptr_t seal = object->seal_state();
+    if (seal != kPending) [[likely]]
+      return seal;  // Otherwise it is tried again.
+  }
+  wait(object);
+  return object->seal_state();
+}
+
 bool Engine::wait(Object* object, const Clock::time_point* deadline) {
   if (object->sealed()) return true;
   Task* task = producer_of(object);
@@ -271,7 +314,7 @@ bool Engine::wait(Object* object, const Clock::time_point* deadline) {
     engine = call->engine();
   }
   if (task != nullptr && engine != nullptr && deadline == nullptr) {
-    const bool inside = context.task != nullptr;
+    const bool inside = context.task() != nullptr;
     // A task may also run what the awaited one waits for; a driver runs just the awaited one.
     const auto help_once = [&] {
       return engine->help(task) || (inside && engine->help_ancestor(task));
@@ -280,7 +323,7 @@ bool Engine::wait(Object* object, const Clock::time_point* deadline) {
     }
     if (object->sealed()) return true;
     const bool busy = engine->free_cpus_.load(std::memory_order_relaxed) < kCpuUnit;
-    const auto spin = busy ? std::chrono::microseconds(2) : engine->parts_->options.spin_us;
+    const auto spin = busy ? std::chrono::microseconds(20) : engine->parts_->options.spin_us;
     if (spin.count() > 0) {
       const auto until = Clock::now() + spin;
       do {
@@ -345,20 +388,22 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
       while (!waiters[i].told.load(std::memory_order_acquire)) __builtin_ia32_pause();
     }
   };
-  if (!over()) {
+  if (over()) {
+    leave();
+  } else {
+    std::optional<Blocked> blocked;
     try {
-      std::optional<Blocked> blocked;
-      if (engine != nullptr) blocked.emplace(*engine, engine->deficit_, pending);
-      while (!over()) {
-        set.parker->park_until(deadline);
-        if (deadline != nullptr && *deadline <= Clock::now()) break;
-      }
+      if (engine != nullptr) blocked.emplace(*engine, engine->deficit_, pending, set);
     } catch (...) {
       leave();
       throw;
     }
+    while (!over()) {
+      set.parker->park_until(deadline);
+      if (deadline != nullptr && *deadline <= Clock::now()) break;
+    }
+    leave();
   }
-  leave();
   return set.remaining.load(std::memory_order_acquire) <= 0;
 }
 

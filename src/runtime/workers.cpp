@@ -36,13 +36,15 @@ constexpr std::size_t kDeep = 64;
 constexpr auto kMonitorTick = std::chrono::milliseconds(1);
 constexpr auto kNap = std::chrono::microseconds(100);
 constexpr auto kNapsFor = std::chrono::milliseconds(10);
+constexpr auto kTakeBackWithin = std::chrono::milliseconds(1);
 constexpr auto kSpareIdle = std::chrono::seconds(1);
 
 }  // namespace
 
 bool EngineParts::slot_available() const {
   return engine.free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit &&
-         cpu_wanted.load(std::memory_order_relaxed) == 0;
+         cpu_wanted.load(std::memory_order_relaxed) == 0 &&
+         returning_count.load(std::memory_order_relaxed) == 0;
 }
 
 bool EngineParts::work_visible(bool slot_too) const {
@@ -56,7 +58,14 @@ bool EngineParts::work_visible(bool slot_too) const {
 }
 
 bool EngineParts::try_take_slot(std::int64_t units) {
-  if (cpu_wanted.load(std::memory_order_relaxed) != 0) return false;
+  if (cpu_wanted.load(std::memory_order_relaxed) != 0 ||
+      returning_count.load(std::memory_order_relaxed) != 0) {
+    return false;
+  }
+  return take_free(units);
+}
+
+bool EngineParts::take_free(std::int64_t units) {
   std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
   while (free >= units) {
     if (engine.free_cpus_.compare_exchange_weak(free, free - units, std::memory_order_acq_rel)) {
@@ -67,13 +76,39 @@ bool EngineParts::try_take_slot(std::int64_t units) {
 }
 
 void EngineParts::give_slot(std::int64_t units) {
-  engine.free_cpus_.fetch_add(units, std::memory_order_acq_rel);
+  engine.free_cpus_.fetch_add(units, std::memory_order_seq_cst);
+  if (returning_count.load(std::memory_order_seq_cst) != 0) {
+    const std::lock_guard lock(returning_mutex);
+    if (!returning.empty()) returning.front()->unpark();
+  }
   if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
   if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
 }
 
-void EngineParts::take_back(std::int64_t units) {
-  engine.free_cpus_.fetch_sub(units, std::memory_order_acq_rel);
+void EngineParts::take_back(std::int64_t units, bool announced) {
+  if (!take_free(units)) {
+    Parker& parker = Parker::mine();
+    {
+      const std::lock_guard lock(returning_mutex);
+      returning.push_back(&parker);
+      // seq_cst: whoever gives a slot after this sees it, or we see the slot.
+      returning_count.fetch_add(announced ? 0 : 1, std::memory_order_seq_cst);
+      announced = true;
+    }
+    const auto until = Clock::now() + kTakeBackWithin;
+    while (!take_free(units)) {
+      if (Clock::now() >= until) {
+        engine.free_cpus_.fetch_sub(units, std::memory_order_acq_rel);
+        break;
+      }
+      parker.park_until(&until);
+    }
+    const std::lock_guard lock(returning_mutex);
+    returning.erase(std::find(returning.begin(), returning.end(), &parker));
+  }
+  if (!announced) return;
+  returning_count.fetch_sub(1, std::memory_order_seq_cst);
+  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
 }
 
 void EngineParts::reserve_or_queue(Task* task, const Demand& demand) {
@@ -202,9 +237,17 @@ Task* EngineParts::find_work(ThreadContext& context) {
     if (at >= count) at %= count;
     Lane* lane = lanes[at].load(std::memory_order_relaxed);
     Task* stolen[kStealMax];
-    // Few tasks in a worker's lane are the roots of what it is deep inside of: taking one is
-    // enough. Many, or an outside thread's, are taken in batches.
-    const std::size_t n = lane->steal(stolen, lane->size_hint() > kDeep ? kStealMax : 1);
+    // Few tasks in a lane are the roots of what its thread is deep inside of: taking one is enough.
+    // Many, mostly an outside thread's, are taken in batches.
+    std::size_t n = 0;
+    if (lane->size_hint() > kDeep) {
+      n = lane->steal(stolen, kStealMax);
+    } else if (lane->nested()) {
+      stolen[0] = lane->steal_sibling();
+      n = stolen[0] != nullptr ? 1 : 0;
+    } else {
+      n = lane->steal(stolen, 1);
+    }
     if (n == 0) continue;
     context.steal_from = at;
     if (n > 1) {
@@ -221,11 +264,9 @@ void Engine::run_chain(Task* task) {
   ThreadContext& context = thread_context;
   const bool chains = context.cpu_held >= kCpuUnit;
   do {
-    context.chains = chains;
-    run_task(task);
+    run_task(task, chains);
     task = std::exchange(context.next_task, nullptr);
   } while (task != nullptr);
-  context.chains = false;
 }
 
 bool Engine::admit(Task* task) {
@@ -249,32 +290,9 @@ bool Engine::admit(Task* task) {
   return true;
 }
 
-void Engine::run_task(Task* task) {
-  if ((task->sealed() || special_.load(std::memory_order_relaxed)) && !admit(task)) return;
-  ThreadContext& context = thread_context;
-  Engine* const engine = context.engine;
-  Task* const outer = context.task;
-  const std::uint64_t id = context.id;
-  const std::uint32_t children = context.children;
-  ActorCore* const actor = context.actor;
-  const std::int64_t held = context.cpu_held;
-  const Frame frame{task, context.frame, std::exchange(context.chains, false)};
-  context.engine = this;
-  context.task = task;
-  context.frame = &frame;
-  context.id = 0;
-  context.children = 0;
-  context.actor =
-      task->ops->kind == ObjectKind::actor_call ? static_cast<ActorCall*>(task)->core : nullptr;
-  if (task->has(kGranted)) context.cpu_held = extra_of(task).demand.cpu;
-  task->ops->run(task);
-  context.engine = engine;
-  context.task = outer;
-  context.frame = frame.below;
-  context.id = id;
-  context.children = children;
-  context.actor = actor;
-  context.cpu_held = held;
+void Engine::run_task(Task* task, bool chains) {
+  if ((task->sealed() || special_.load(std::memory_order_relaxed) != 0) && !admit(task)) return;
+  run_admitted(task, chains, thread_context);
 }
 
 void EngineParts::worker_main(Worker* worker) {
@@ -300,7 +318,8 @@ void EngineParts::worker_main(Worker* worker) {
     }
     const bool give_way =
         context.cpu_held != 0 && (engine.free_cpus_.load(std::memory_order_relaxed) < 0 ||
-                                  cpu_wanted.load(std::memory_order_relaxed) != 0);
+                                  cpu_wanted.load(std::memory_order_relaxed) != 0 ||
+                                  returning_count.load(std::memory_order_relaxed) != 0);
     if (give_way) give_slot(std::exchange(context.cpu_held, 0));
     if (context.cpu_held == 0 && try_take_slot()) context.cpu_held = kCpuUnit;
     if (context.cpu_held != 0) {
@@ -310,8 +329,7 @@ void EngineParts::worker_main(Worker* worker) {
         engine.run_chain(task);
         continue;
       }
-      engine.free_cpus_.fetch_add(std::exchange(context.cpu_held, 0), std::memory_order_acq_rel);
-      if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
+      give_slot(std::exchange(context.cpu_held, 0));
     }
     if (joining.load(std::memory_order_acquire) && !work_visible(false)) break;
     slab_flush();
@@ -336,7 +354,8 @@ bool EngineParts::poll_for_work() {
     for (int i = 0; i < pauses; ++i) __builtin_ia32_pause();
     if (pauses < 64) pauses *= 2;
     found = work_visible() || joining.load(std::memory_order_relaxed);
-  } while (!found && Clock::now() < until);
+    // Where all slots are taken, polling only takes a core from those that work.
+  } while (!found && slot_available() && Clock::now() < until);
   engine.spinners_.store(0, std::memory_order_seq_cst);
   return found;
 }
@@ -366,7 +385,7 @@ void EngineParts::idle(Worker* worker) {
     bool in_time = true;
     for (;;) {
       const bool leave = !in_time || work_visible() || joining.load(std::memory_order_seq_cst);
-      if (napping && (leave || Clock::now() >= nap_until)) {
+      if (napping && (leave || !slot_available() || Clock::now() >= nap_until)) {
         napping = false;
         nappers.fetch_sub(1, std::memory_order_seq_cst);
         if (!leave) continue;  // Look again, now that we shall be woken for a single task too.
@@ -409,14 +428,13 @@ bool EngineParts::wake_one() {
 
 void Engine::notify_slow() {
   const ThreadContext& context = thread_context;
-  if (parts_->nappers.load(std::memory_order_relaxed) != 0 && context.task == nullptr &&
-      context.lane_engine == serial_ && context.lane->size_hint() < 2 &&
-      parts_->errand_count.load(std::memory_order_relaxed) == 0) {
+  if (parts_->nappers.load(std::memory_order_relaxed) != 0 && !context.is_worker &&
+      context.task() == nullptr && context.lane_engine == serial_ &&
+      context.lane->size_hint() < 2 && parts_->errand_count.load(std::memory_order_relaxed) == 0) {
     return;
   }
   if (sleepers_.load(std::memory_order_relaxed) > spinners_.load(std::memory_order_relaxed)) {
-    if (free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit ||
-        parts_->errand_count.load(std::memory_order_relaxed) != 0) {
+    if (parts_->slot_available() || parts_->errand_count.load(std::memory_order_relaxed) != 0) {
       parts_->wake_one();
     }
   } else if (spinners_.load(std::memory_order_relaxed) == 0) {

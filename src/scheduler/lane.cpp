@@ -6,7 +6,8 @@ namespace ray::detail {
 
 namespace {
 constexpr std::size_t kInitialSlots = 1024;
-}
+constexpr std::uint64_t kSiblingsMax = 64;  // How far a thief looks for the end of a family.
+}  // namespace
 
 Lane::Lane() : slots_(nullptr), capacity_(kInitialSlots), ring_(nullptr) {
   rings_.push_back(std::make_unique<Ring>(kInitialSlots));
@@ -25,7 +26,7 @@ Task* Lane::pop() {
     Slot& slot = slots_[b & (capacity_ - 1)];
     // seq_cst: the 0 is visible before top is read below (I4).
     const std::uintptr_t word = slot.exchange(0, std::memory_order_seq_cst);
-    if (word >= kTaskMin) return reinterpret_cast<Task*>(word);
+    if (is_task(word)) return task_in(word);
     std::uint64_t t = top_.load(std::memory_order_seq_cst);
     if (t >= b) {
       if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
@@ -38,42 +39,42 @@ Task* Lane::pop() {
 bool Lane::claim_own(Task* task) {
   const std::uint64_t b = bottom_.load(std::memory_order_relaxed) - 1;
   Slot* slot = &slots_[b & (capacity_ - 1)];
-  const std::uintptr_t at = task->slot.load(std::memory_order_acquire);
-  if (at == reinterpret_cast<std::uintptr_t>(slot) &&
-      slot->load(std::memory_order_relaxed) == reinterpret_cast<std::uintptr_t>(task)) {
-    // The newest. pop() may still lose it to a thief, and then has looked below: never happens to
-    // return another task, because everything below a stolen task is gone (or a hole: see below).
-    bottom_.store(b, std::memory_order_relaxed);
-    const std::uintptr_t word = slot->exchange(0, std::memory_order_seq_cst);
-    if (word >= kTaskMin) {
-      skip_taken();
-      return true;
-    }
-    std::uint64_t t = top_.load(std::memory_order_seq_cst);
-    if (t >= b) {
-      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(std::max(b + 1, t), std::memory_order_release);
-    }
-    return false;
+  if (task->slot.load(std::memory_order_acquire) != reinterpret_cast<std::uintptr_t>(slot) ||
+      !holds(slot->load(std::memory_order_relaxed), task)) {
+    return claim(task);
   }
-  return claim(task);
+  // The newest. The holes right below it go with it: one barrier serves for all of them.
+  std::uint64_t lowest = b;
+  const std::uint64_t t = top_.load(std::memory_order_relaxed);
+  while (lowest > t) {
+    Slot& hole = slots_[(lowest - 1) & (capacity_ - 1)];
+    if (!is_taken(hole.load(std::memory_order_relaxed))) break;
+    hole.store(0, std::memory_order_relaxed);
+    --lowest;
+  }
+  bottom_.store(lowest, std::memory_order_relaxed);
+  const bool taken = is_task(slot->exchange(0, std::memory_order_seq_cst));
+  // Taken, and no hole that a thief may have passed: nobody is past it.
+  if (!taken || lowest != b) settle(lowest);
+  return taken;
 }
 
-/// Takes the holes at the bottom away, so that the newest live task is at the bottom again.
-void Lane::skip_taken() {
-  std::uint64_t b = bottom_.load(std::memory_order_relaxed);
-  while (b > top_.load(std::memory_order_relaxed)) {
-    Slot& slot = slots_[(b - 1) & (capacity_ - 1)];
-    if (slot.load(std::memory_order_relaxed) != kTaken) return;
-    --b;
-    bottom_.store(b, std::memory_order_relaxed);
-    slot.exchange(0, std::memory_order_seq_cst);
+/// Looks whether a thief has passed `b`, the new bottom, before the slots from there on were made
+/// 0: then the holes below it are all taken, and this meets the thief at top (I4).
+/// Requires: a full barrier since then.
+void Lane::settle(std::uint64_t b) {
+  for (;;) {
     std::uint64_t t = top_.load(std::memory_order_seq_cst);
     if (t >= b) {
       if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
       bottom_.store(std::max(b + 1, t), std::memory_order_release);
       return;
     }
+    Slot& slot = slots_[(b - 1) & (capacity_ - 1)];
+    if (!is_taken(slot.load(std::memory_order_relaxed))) return;
+    --b;
+    bottom_.store(b, std::memory_order_relaxed);
+    slot.exchange(0, std::memory_order_seq_cst);
   }
 }
 
@@ -91,10 +92,11 @@ std::size_t Lane::steal(Task** out, std::size_t max) {
   while (t < b && count < max) {
     Slot& slot = ring->slots[t & (ring->capacity - 1)];
     std::uintptr_t word = slot.load(std::memory_order_seq_cst);
-    if (word >= kTaskMin) {
-      if (!slot.compare_exchange_strong(word, kTaken, std::memory_order_acq_rel)) continue;
-      out[count++] = reinterpret_cast<Task*>(word);
-    } else if (word != kTaken) {
+    if (is_task(word)) {
+      if (!slot.compare_exchange_strong(word, taken_from(word), std::memory_order_acq_rel))
+        continue;
+      out[count++] = task_in(word);
+    } else if (!is_taken(word)) {
       break;  // Popped by the owner, or the ring is growing.
     }
     ++t;
@@ -106,13 +108,44 @@ std::size_t Lane::steal(Task** out, std::size_t max) {
   return count;
 }
 
+Task* Lane::steal_sibling() {
+  if (looks_empty() || thief_.exchange(true, std::memory_order_acquire)) return nullptr;
+  Task* found = nullptr;
+  const std::uint64_t first = top_.load(std::memory_order_seq_cst);
+  std::uint64_t t = first;
+  const std::uint64_t b = bottom_.load(std::memory_order_acquire);
+  const Ring* ring = ring_.load(std::memory_order_acquire);
+  const auto at = [&](std::uint64_t i) -> Slot& { return ring->slots[i & (ring->capacity - 1)]; };
+  while (t < b && is_taken(at(t).load(std::memory_order_seq_cst))) ++t;
+  Slot* last = nullptr;
+  std::uintptr_t word = 0;
+  for (std::uint64_t i = t; i < b && i - t < kSiblingsMax; ++i) {
+    const std::uintptr_t next = at(i).load(std::memory_order_acquire);
+    if (last != nullptr && (next & kFirst) != 0) break;
+    if (is_task(next)) {
+      last = &at(i);
+      word = next;
+    } else if (!is_taken(next)) {
+      break;  // Popped by the owner, or the ring is growing.
+    }
+  }
+  if (last != nullptr &&
+      last->compare_exchange_strong(word, taken_from(word), std::memory_order_acq_rel)) {
+    found = task_in(word);
+  }
+  std::uint64_t expected = first;  // As in steal().
+  if (t != first) top_.compare_exchange_strong(expected, t, std::memory_order_seq_cst);
+  thief_.store(false, std::memory_order_release);
+  return found;
+}
+
 void Lane::make_room() {
   const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
   // Claimed tasks leave kTaken behind; where no thief comes by, the owner moves top itself.
   if (!thief_.exchange(true, std::memory_order_acquire)) {
     const std::uint64_t first = top_.load(std::memory_order_seq_cst);
     std::uint64_t t = first;
-    while (t < b && slots_[t & (capacity_ - 1)].load(std::memory_order_acquire) == kTaken) ++t;
+    while (t < b && is_taken(slots_[t & (capacity_ - 1)].load(std::memory_order_acquire))) ++t;
     if (t != first) top_.store(t, std::memory_order_seq_cst);
     thief_.store(false, std::memory_order_release);
   }
@@ -124,9 +157,8 @@ void Lane::make_room() {
     const std::uintptr_t word =
         slots_[i & (capacity_ - 1)].exchange(kMoved, std::memory_order_acq_rel);
     Slot& slot = grown->slots[i & (grown->capacity - 1)];
-    if (word >= kTaskMin) {
-      reinterpret_cast<Task*>(word)->slot.store(reinterpret_cast<std::uintptr_t>(&slot),
-                                                std::memory_order_release);
+    if (is_task(word)) {
+      task_in(word)->slot.store(reinterpret_cast<std::uintptr_t>(&slot), std::memory_order_release);
     }
     slot.store(word, std::memory_order_release);
   }

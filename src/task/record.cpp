@@ -130,6 +130,27 @@ void destroy_object(Object* object) noexcept {
   destroy_queue.active = false;
 }
 
+void release_slow(Object* object, std::uint32_t count) noexcept {
+  const bool retires = object->ops->retires;
+  const std::uint32_t refs = object->refs.load(std::memory_order_acquire);
+  if (refs == count) {
+    destroy_object(object);
+    return;
+  }
+  // 'All but the maker's weight are mine' is as good as having given them back: nobody else can
+  // take a reference any more.
+  if (!(retires && refs == kRuntimeRef + count)) {
+    const std::uint32_t before = object->refs.fetch_sub(count, std::memory_order_acq_rel);
+    if (before == count) destroy_object(object);
+    if (!retires || before != kRuntimeRef + count) return;
+  }
+  // acq_rel: whoever comes second sees what the first has done.
+  if ((object->waiters.load(std::memory_order_acquire) & ~std::uintptr_t{kSealMask}) == kRetired ||
+      (object->waiters.fetch_or(kAbandoned, std::memory_order_acq_rel) & kRetired) != 0) {
+    destroy_object(object);
+  }
+}
+
 bool becomes_only_reference(const Object* object) noexcept {
   constexpr int kTries = 2000;
   for (int i = 0; i < kTries; ++i) {

@@ -22,6 +22,8 @@ constexpr ObjectOps kOps{.destroy = nullptr,
                          .drop = nullptr,
                          .value_offset = 0,
                          .kind = ray::detail::ObjectKind::task,
+                         .retires = false,
+                         .leaf = false,
                          .run = nullptr,
                          .release_arguments = nullptr,
                          .arguments = nullptr,
@@ -53,6 +55,10 @@ void steal_all(Lane& lane, Items& items, std::size_t most) {
   for (std::size_t i = 0; i < count; ++i) items.took(out[i]);
 }
 
+void claim_own(Lane& lane, Items& items, Item& item) {
+  if (item.inside == 1 && lane.claim_own(item.task.get())) items.took(item.task.get());
+}
+
 }  // namespace
 
 TEST_CASE("a lane loses no task and gives none away twice") {
@@ -63,7 +69,13 @@ TEST_CASE("a lane loses no task and gives none away twice") {
     Items items(round % 10 == 0 ? 3000 : 8);
     std::atomic<bool> stop{false};
     std::thread thief([&] {
-      while (!stop) steal_all(lane, items, 32);
+      for (std::size_t k = 0; !stop; ++k) {
+        if (k % 3 != 0) {
+          steal_all(lane, items, k % 3 == 1 ? 1 : 32);
+        } else if (Record* task = lane.steal_sibling()) {
+          items.took(task);
+        }
+      }
     });
     std::thread claimer([&] {
       for (std::size_t k = 0; !stop; ++k) {
@@ -75,12 +87,25 @@ TEST_CASE("a lane loses no task and gives none away twice") {
       for (Item& item : items.items) {
         if (item.inside != 0) continue;
         item.inside = 1;
-        lane.push(item.task.get());
+        lane.push(item.task.get(), &items.items[stress::below(random, 2)]);
       }
-      if (stress::below(random, 2) == 0) {
-        while (Record* task = lane.pop()) items.took(task);
-      } else if (Item& item = items.items[0]; item.inside == 1 && lane.claim_own(item.task.get())) {
-        items.took(item.task.get());
+      // As a task that waits for its children: in any order, so that holes stand below the newest.
+      const std::size_t count = items.items.size();
+      switch (stress::below(random, 4)) {
+        case 0:
+          while (Record* task = lane.pop()) items.took(task);
+          break;
+        case 1:
+          for (std::size_t i = 0; i < count; ++i) claim_own(lane, items, items.items[i]);
+          break;
+        case 2:
+          for (std::size_t i = count; i > 0; --i) claim_own(lane, items, items.items[i - 1]);
+          break;
+        default:
+          for (int i = 0; i < 4; ++i) {
+            claim_own(lane, items, items.items[stress::below(random, static_cast<int>(count))]);
+          }
+          break;
       }
     }
     while (Record* task = lane.pop()) items.took(task);

@@ -58,6 +58,8 @@ constexpr ObjectOps value_ops(ObjectKind kind, void (*destroy)(Object*) noexcept
           .drop = drop_value<T>,
           .value_offset = R::value_offset(),
           .kind = kind,
+          .retires = false,
+          .leaf = false,
           .run = nullptr,
           .release_arguments = nullptr,
           .arguments = nullptr,
@@ -131,17 +133,16 @@ struct ElementOf final : Element {
 template <class T, class Make>
 void seal_element(Object* element, std::uintptr_t seal, bool last, ray::detail::Task* task,
                   Make&& value) {
-  const std::uint32_t references = last ? kRuntimeRef : 0;
   if (!element->sealed()) {
     if (seal == kValue) {
       ::new (element->value()) T(value());
     } else if (seal == kFailed) {
       store_failure(element, stored_failure(task));
     }
-    if (seal_object(element, seal, references)) return;
+    if (seal_object(element, seal, last ? Maker::leaves : Maker::stays)) return;
     drop_value<T>(element, seal);
   }
-  if (last) release(element, references);
+  if (last) leave_object(element);
 }
 
 }  // namespace ray::detail

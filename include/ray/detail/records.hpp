@@ -131,6 +131,9 @@ struct Returned<ray::Generator<T>> {
 
 // --- a task ---
 
+template <class T>
+inline constexpr bool leaf_value = std::is_void_v<T> || std::is_trivially_destructible_v<T>;
+
 /// A task with its types. Base is Task or ActorCall; Function has name() and call(context, slots
 /// handed over…); S are its argument slots.
 template <class Base, class Function, class R, class... S>
@@ -144,6 +147,10 @@ struct Record final : Base {
                 "be gone: return the std::string or the container");
   using Out = Outcome<Result>;
   using Value = typename Out::Value;
+
+  /// The others are found through the runtime's tables while they run.
+  static constexpr bool retires =
+      std::is_same_v<Base, ray::detail::Task> && !Out::has_elements && !Out::is_coroutine;
 
   Out out;  // First, and its place first in it: see value_offset().
   union {
@@ -234,6 +241,14 @@ struct Record final : Base {
         engine.fail_current(task);
         return;
       }
+      if constexpr (retires) {
+        if (task->plain()) [[likely]] {
+          std::destroy_at(&self->slots);
+          if (!seal_value(task)) [[unlikely]]
+            engine.seal_result(task, kValue);
+          return;
+        }
+      }
       engine.complete(task, kValue);
     }
   }
@@ -260,7 +275,7 @@ struct Record final : Base {
     if (self->sealed()) {  // Cancelled while it was suspended.
       seal = kCancelled;
     } else {
-      current_context().children = coroutine.promise().children;
+      current_context().frame->children = coroutine.promise().children;
       current_context().coroutine_ended = false;
       coroutine.resume();
       // Unless it ended here, it may run elsewhere by now: nothing of it may be touched.
@@ -294,6 +309,8 @@ inline constexpr ObjectOps Record<Base, Function, R, S...>::ops = {
     .drop = drop,
     .value_offset = value_offset(),
     .kind = std::is_same_v<Base, ActorCall> ? ObjectKind::actor_call : ObjectKind::task,
+    .retires = retires,
+    .leaf = retires&& leaf_value<Value>&& Slots<S...>::leaf,
     .run = run,
     .release_arguments = release_arguments,
     .arguments = arguments,

@@ -30,35 +30,42 @@ using Clock = std::chrono::steady_clock;
 /// One CPU in the units in which slots are counted.
 inline constexpr std::int64_t kCpuUnit = 10'000;
 
-/// The tasks on a thread's stack: each waits for the one on top of it.
+/// A task on a thread's stack; it waits for the one on top of it. Lives in run_task().
 struct Frame {
-  Task* task;
-  const Frame* below;
-  bool chains;  // Whether the loop below runs a successor that it makes ready.
+  Task* task = nullptr;
+  Frame* below = nullptr;
+  std::uint64_t id = 0;        // The task's (or the driver thread's) once it has made something.
+  std::uint32_t children = 0;  // Tasks and objects it has made.
+  bool chains = false;         // Whether the loop below runs a successor that it makes ready.
+  ActorCore* actor = nullptr;  // Whose constructor runs here.
 };
+
+inline constexpr std::uintptr_t kUnknownStack = ~std::uintptr_t{0};
 
 /// A thread as the runtime sees it. Threads: its own only.
 struct ThreadContext {
   Engine* engine = nullptr;  // The runtime whose task runs here, or whose worker this is.
   Lane* lane = nullptr;
   std::uint64_t lane_engine = 0;  // Serial of the engine the lane belongs to.
-  Task* task = nullptr;           // Running now; null on a driver.
-  const Frame* frame = nullptr;   // It and those below it.
-  std::uint64_t id = 0;           // Its id, or the driver thread's own.
-  std::uint32_t children = 0;     // Tasks and objects it has made.
+  Frame* frame = nullptr;         // What runs now, on top of what waits for it.
   std::int64_t cpu_held = 0;      // CPU taken for what runs here, in 1/kCpuUnit.
   bool is_worker = false;
   bool coroutine_ended = false;  // Set by final_suspend for the resume() that led there.
   std::uint32_t worker_number = 0;
   std::uint32_t steal_from = 0;
-  ActorCore* actor = nullptr;           // Whose method runs here.
-  void* instance = nullptr;             // The object it runs on.
+  void* instance = nullptr;             // The object that an actor's method runs on.
   const Task* finished_call = nullptr;  // The actor call that ended last on this thread.
   Parker* parker = nullptr;
-  const char* stack_limit = nullptr;  // Below it nothing more is run on top.
-  Task* next_task = nullptr;          // A successor to run next on this thread.
-  bool wants_next = false;            // Set only while a task of a chain is being completed.
-  bool chains = false;                // The next run_task() is one of a chain.
+  /// Below it nothing more is run on top; kUnknownStack before anybody asked.
+  std::uintptr_t stack_limit = kUnknownStack;
+  Task* next_task = nullptr;  // A successor to run next on this thread.
+  bool wants_next = false;    // Set only while a task of a chain is being completed.
+  Frame driver;               // Stands for the thread itself, outside of all tasks.
+
+  /// The task that runs here; null on a driver.
+  Task* task() const noexcept { return frame == nullptr ? nullptr : frame->task; }
+  /// Whose child a thing is that is made here.
+  Frame& family() noexcept { return frame == nullptr ? driver : *frame; }
 };
 extern constinit thread_local ThreadContext thread_context;
 
@@ -87,11 +94,9 @@ public:
 
   /// Gives the task its place in the family: parent, index, site. Returns after that.
   void adopt(Task* task, SourceSite site) {
-    ThreadContext& context = thread_context;
-    if (context.id == 0) [[unlikely]]
-      attach_identity();
-    task->parent = context.id;
-    task->index = context.children++;
+    const auto [parent, child] = next_identity();
+    task->parent = parent;
+    task->index = child;
     task->engine = index_;
     task->site = site.packed();
     if ((special_.load(std::memory_order_relaxed) & kTracing) != 0) [[unlikely]]
@@ -99,10 +104,10 @@ public:
   }
   /// The same for a thing that is no task.
   std::pair<std::uint64_t, std::uint32_t> next_identity() {
-    ThreadContext& context = thread_context;
-    if (context.id == 0) [[unlikely]]
-      attach_identity();
-    return {context.id, context.children++};
+    Frame& family = thread_context.family();
+    if (family.id == 0) [[unlikely]]
+      family.id = family.task != nullptr ? family.task->task_id() : driver_id();
+    return {family.id, family.children++};
   }
 
   /// Checks the options and notes what differs from the defaults. Throws InvalidArgumentError.
@@ -134,13 +139,15 @@ public:
     ThreadContext& context = thread_context;
     if (context.lane_engine != serial_) [[unlikely]]
       attach_lane();
-    context.lane->push(task);
+    context.lane->push(task, context.frame);
     notify();
   }
 
   /// Waits until `object` is sealed, helping with it where that is sound; false at the deadline.
   /// Throws DeadlockError where it never can be.
   static bool wait(Object* object, const Clock::time_point* deadline = nullptr);
+  /// The same without a deadline, for an object that is pending: returns its seal.
+  static std::uintptr_t await(Object* object);
   /// Waits until `count` of the objects are sealed, or the deadline; true if they are.
   /// With `stop_at_failure` it also returns when one of them failed.
   static bool wait_many(Object* const* objects, std::size_t size, std::size_t count,
@@ -150,6 +157,8 @@ public:
   /// sealed it before), dependants made ready, one reference given back. Called by what `run`
   /// points to, last.
   void complete(Task* task, std::uintptr_t seal);
+  /// Its last part: what comes after the arguments' release.
+  void seal_result(Task* task, std::uintptr_t seal);
   /// Inside a catch block: the task failed with the current exception. Retries it or stores the
   /// failure in its place of value and completes it.
   void fail_current(Task* task);
@@ -175,8 +184,9 @@ public:
     }
   }
 
-  /// Runs a ready task that was taken out of its lane, on top of what runs here.
-  void run_task(Task* task);
+  /// Runs a ready task that was taken out of its lane, on top of what runs here. `chains`: the
+  /// caller runs `next_task` next.
+  void run_task(Task* task, bool chains = false);
   /// The same, then each successor that it made ready, one after the other.
   void run_chain(Task* task);
   /// Queues a task that needs no CPU slot; any thread may take it.
@@ -206,7 +216,9 @@ private:
     }
   }
 
-  void attach_identity();
+  static std::uint64_t driver_id();
+  static bool run_awaited(Object* object);
+  void run_admitted(Task* task, bool chains, ThreadContext& context);
   void attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);

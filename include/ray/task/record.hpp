@@ -27,6 +27,7 @@ inline constexpr std::uint32_t kRuntimeRef = 1u << 28;
 
 /// What an object's `waiters` word says once it is sealed. Sealing happens exactly once: the
 /// first that swaps one of these in wins, later results are dropped. Odd values are a lock.
+/// Smaller than any address, so below kSealMax there is no list.
 enum Seal : std::uintptr_t {
   kPending = 0,
   kLocked = 1,  // Or-ed to a list while a waiter takes itself out.
@@ -38,8 +39,18 @@ enum Seal : std::uintptr_t {
   kShutdown = 10,
   kActorDied = 12,
   kStreamEnd = 14,
-  kSealMax = 16,
+  kSealMask = 14,
+  // Beside the seal, where ObjectOps::retires. An ordinary task's maker does not give its weight in
+  // `refs` back: it sets kRetired, mostly with the seal, in one step. Whoever gives the last of the
+  // other references back sets kAbandoned unless it finds kRetired. So one word decides: the second
+  // of the two frees the record, and neither touches it after setting its own.
+  kRetired = 16,
+  kAbandoned = 32,
+  kSealMax = 64,
 };
+constexpr std::uintptr_t seal_in(std::uintptr_t word) noexcept {
+  return word < kSealMax && (word & kLocked) == 0 ? word & kSealMask : std::uintptr_t{kPending};
+}
 
 /// One who waits for an object; hangs in the object's list until it is sealed.
 /// The low bits of `target` say who: a task missing an argument, a thread, or a callback.
@@ -75,6 +86,8 @@ struct ObjectOps {
   void (*drop)(Object*, std::uintptr_t seal) noexcept;
   std::uint32_t value_offset;
   ObjectKind kind;
+  bool retires;  // See kRetired.
+  bool leaf;     // Holds nothing whose destruction could free another object.
   // Tasks only. run: calls the function and commits its result (see engine.hpp).
   void (*run)(Task*);
   void (*release_arguments)(Task*) noexcept;
@@ -100,8 +113,7 @@ struct Object {
   std::uint64_t task_id() const noexcept { return child_id(parent, index); }
   /// acquire: pairs with the release in seal(); the value may be read after it.
   std::uintptr_t seal_state() const noexcept {
-    const std::uintptr_t word = waiters.load(std::memory_order_acquire);
-    return word < kSealMax && (word & kLocked) == 0 ? word : kPending;
+    return seal_in(waiters.load(std::memory_order_acquire));
   }
   bool sealed() const noexcept { return seal_state() != kPending; }
   void* value() noexcept { return reinterpret_cast<char*>(this) + ops->value_offset; }
@@ -171,6 +183,10 @@ struct Task : Object {
   bool has(TaskFlag flag) const noexcept {
     return (flags.load(std::memory_order_relaxed) & flag) != 0;
   }
+  /// Without anything that few tasks have: nothing to look after when it ends.
+  bool plain() const noexcept {
+    return extra.load(std::memory_order_acquire) == nullptr && !has(kTraced);
+  }
   TaskEvent* event() const noexcept {
     return has(kTraced) ? reinterpret_cast<TaskEvent*>(site) : nullptr;
   }
@@ -185,21 +201,43 @@ struct Element : Object {
 };
 
 void destroy_object(Object* object) noexcept;
-/// Seals if pending, gives `references` back, and tells all waiters; false, and none of it, if it
-/// was sealed.
-bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references = 0) noexcept;
+/// Whether the one that seals an object gives up its part in it: a maker, at the end.
+enum class Maker : bool { stays, leaves };
+/// Seals if pending and tells all waiters; false, and none of it, if it was sealed.
+bool seal_object(Object* object, std::uintptr_t seal, Maker maker = Maker::stays) noexcept;
+/// The maker gives up its part in an object that is sealed.
+void leave_object(Object* object) noexcept;
 
 inline void retain(Object* object, std::uint32_t count = 1) noexcept {
   object->refs.fetch_add(count, std::memory_order_relaxed);
 }
 
-/// Gives `count` references back. The last one needs no read-modify-write: who reads 'all of them
-/// are mine' is alone (acquire: pairs with the release of those who left before).
+void release_slow(Object* object, std::uint32_t count) noexcept;
+
+/// Gives `count` references back. The last one of a finished task needs no read-modify-write: who
+/// reads 'all of them are mine' is alone (acquire: pairs with the release of those who left).
 inline void release(Object* object, std::uint32_t count = 1) noexcept {
-  if (object->refs.load(std::memory_order_acquire) == count ||
-      object->refs.fetch_sub(count, std::memory_order_acq_rel) == count) {
-    destroy_object(object);
+  if (object->refs.load(std::memory_order_acquire) == kRuntimeRef + count &&
+      object->waiters.load(std::memory_order_acquire) == (kValue | kRetired) && object->ops->leaf) {
+    object->ops->destroy(object);
+  } else {
+    release_slow(object, count);
   }
+}
+
+/// seal_object(task, kValue, Maker::leaves) where nobody waits; false, and nothing done, otherwise.
+/// Requires: ObjectOps::retires.
+inline bool seal_value(Task* task) noexcept {
+  std::uintptr_t word = task->waiters.load(std::memory_order_acquire);
+  if (word == kAbandoned) {  // It was submitted and forgotten: nobody else is here.
+    task->waiters.store(kValue | kRetired, std::memory_order_relaxed);
+    destroy_object(task);
+    return true;
+  }
+  // release: publishes the value, and that this thread is done with the record.
+  return word == kPending &&
+         task->waiters.compare_exchange_strong(word, kValue | kRetired, std::memory_order_release,
+                                               std::memory_order_relaxed);
 }
 
 /// Whether the caller's is the only reference but for the runtime's. Requires: sealed, and the
