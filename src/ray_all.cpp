@@ -11,6 +11,7 @@
 #include "runtime/refs.cpp"
 #include "runtime/report.cpp"
 #include "runtime/runtime.cpp"
+#include "runtime/slots.cpp"
 #include "runtime/stream.cpp"
 #include "runtime/timers.cpp"
 #include "runtime/waiting.cpp"

@@ -1,10 +1,5 @@
 // Worker threads: where they find work, how they sleep, who wakes them, when there are more.
 //
-// Slots: `free_cpus_` is what of num_cpus nobody holds. A worker takes one slot before it looks for
-// plain tasks and keeps it from task to task. A thread that waits gives its slot away and takes it
-// back without asking, so the count may go below 0 for a while; whoever ends a task then gives way
-// (Ray does the same). Errands (actors' turns, tasks with reserved resources) need no slot.
-//
 // Waking: a thread that is about to sleep first says so (`sleepers_`), then makes that visible to
 // all others (membarrier), then looks for work once more. Whoever queues work looks at `sleepers_`
 // afterwards. So either the sleeper sees the work, or the other sees the sleeper: nothing is lost.
@@ -36,16 +31,9 @@ constexpr std::size_t kDeep = 64;
 constexpr auto kMonitorTick = std::chrono::milliseconds(1);
 constexpr auto kNap = std::chrono::microseconds(100);
 constexpr auto kNapsFor = std::chrono::milliseconds(10);
-constexpr auto kTakeBackWithin = std::chrono::milliseconds(1);
 constexpr auto kSpareIdle = std::chrono::seconds(1);
 
 }  // namespace
-
-bool EngineParts::slot_available() const {
-  return engine.free_cpus_.load(std::memory_order_relaxed) >= kCpuUnit &&
-         cpu_wanted.load(std::memory_order_relaxed) == 0 &&
-         returning_count.load(std::memory_order_relaxed) == 0;
-}
 
 bool EngineParts::work_visible(bool slot_too) const {
   if (errand_count.load(std::memory_order_acquire) != 0) return true;
@@ -55,144 +43,6 @@ bool EngineParts::work_visible(bool slot_too) const {
     if (!lanes[i].load(std::memory_order_relaxed)->looks_empty()) return true;
   }
   return false;
-}
-
-bool EngineParts::try_take_slot(std::int64_t units) {
-  if (cpu_wanted.load(std::memory_order_relaxed) != 0 ||
-      returning_count.load(std::memory_order_relaxed) != 0) {
-    return false;
-  }
-  return take_free(units);
-}
-
-bool EngineParts::take_free(std::int64_t units) {
-  std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
-  while (free >= units) {
-    if (engine.free_cpus_.compare_exchange_weak(free, free - units, std::memory_order_acq_rel)) {
-      return true;
-    }
-  }
-  return false;
-}
-
-void EngineParts::give_slot(std::int64_t units) {
-  engine.free_cpus_.fetch_add(units, std::memory_order_seq_cst);
-  if (returning_count.load(std::memory_order_seq_cst) != 0) {
-    const std::lock_guard lock(returning_mutex);
-    if (!returning.empty()) returning.front()->unpark();
-  }
-  if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
-}
-
-void EngineParts::take_back(std::int64_t units, bool announced) {
-  if (!take_free(units)) {
-    Parker& parker = Parker::mine();
-    {
-      const std::lock_guard lock(returning_mutex);
-      returning.push_back(&parker);
-      // seq_cst: whoever gives a slot after this sees it, or we see the slot.
-      returning_count.fetch_add(announced ? 0 : 1, std::memory_order_seq_cst);
-      announced = true;
-    }
-    const auto until = Clock::now() + kTakeBackWithin;
-    while (!take_free(units)) {
-      if (Clock::now() >= until) {
-        engine.free_cpus_.fetch_sub(units, std::memory_order_acq_rel);
-        break;
-      }
-      parker.park_until(&until);
-    }
-    const std::lock_guard lock(returning_mutex);
-    returning.erase(std::find(returning.begin(), returning.end(), &parker));
-  }
-  if (!announced) return;
-  returning_count.fetch_sub(1, std::memory_order_seq_cst);
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
-}
-
-void EngineParts::reserve_or_queue(Task* task, const Demand& demand) {
-  std::optional<std::string> never;
-  {
-    const std::lock_guard lock(ledger_mutex);
-    never = ledger.infeasible(demand);
-    if (!never) {
-      waiting.emplace_back(demand, task);
-      cpu_wanted.fetch_add(1);
-    }
-  }
-  if (never) {
-    store_failure(task, make_failure(std::make_exception_ptr(UnschedulableError(
-                                         "'" + task_name(task) + "' can never run: it " + *never)),
-                                     task_name(task)));
-    engine.complete(task, kFailed);
-    return;
-  }
-  pump();
-}
-
-void EngineParts::pump() {
-  std::vector<Task*> granted;
-  std::vector<Task*> gone;
-  {
-    const std::lock_guard lock(ledger_mutex);
-    bool cpu_short = false;
-    std::unordered_set<std::string> short_of;  // What an earlier one waits for is not given away.
-    for (auto it = waiting.begin(); it != waiting.end();) {
-      if (it->second->sealed()) {  // Cancelled meanwhile.
-        gone.push_back(it->second);
-        it = waiting.erase(it);
-        continue;
-      }
-      const Demand& demand = it->first;
-      bool waits = cpu_short && demand.cpu > 0;
-      for (const auto& [name, units] : demand.others) waits |= short_of.contains(name);
-      if (!waits && ledger.try_reserve(demand)) {
-        std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
-        while (free >= demand.cpu && !engine.free_cpus_.compare_exchange_weak(
-                                         free, free - demand.cpu, std::memory_order_acq_rel)) {
-        }
-        if (free >= demand.cpu || demand.cpu == 0) {
-          granted.push_back(it->second);
-          it = waiting.erase(it);
-          continue;
-        }
-        ledger.release(demand);
-        cpu_short = true;
-      } else if (!waits) {
-        for (const auto& [name, units] : demand.others) short_of.insert(name);
-      }
-      ++it;
-    }
-    cpu_wanted.store(cpu_short ? 1 : 0);
-  }
-  for (Task* task : gone) {
-    // An actor's creation sees for itself that the actor is dead.
-    if (task->has(kInternal)) {
-      engine.enqueue_errand(task);
-    } else {
-      engine.complete(task, kCancelled);
-    }
-  }
-  for (Task* task : granted) {
-    task->flags |= kGranted;
-    granted_count.fetch_add(1, std::memory_order_relaxed);
-    engine.enqueue_errand(task);
-  }
-}
-
-void EngineParts::release_demand(const Demand& demand) {
-  {
-    const std::lock_guard lock(ledger_mutex);
-    ledger.release(demand);
-    granted_count.fetch_sub(1, std::memory_order_relaxed);
-    engine.free_cpus_.fetch_add(demand.cpu, std::memory_order_acq_rel);
-    if (waiting.empty()) {
-      if (engine.sleepers_.load(std::memory_order_seq_cst) == 0) return;
-    }
-  }
-  pump();
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
 }
 
 void Engine::enqueue_errand(Task* task) {
