@@ -37,7 +37,8 @@ def fault_of(compiler, file, expected):
 
 def main():
     file, compilers = pathlib.Path(sys.argv[1]), sys.argv[2:]
-    expected = re.findall(r"^// expect-error: *(.*\S)", file.read_text(), re.MULTILINE)
+    text = file.read_text(encoding="utf-8")
+    expected = re.findall(r"^// expect-error: *(.*\S)", text, re.MULTILINE)
     if not expected:
         return f"{file}: no line `// expect-error: text`"
     code, output = compile_file(compilers[0], file, "-DTWIN")

@@ -16,7 +16,7 @@ FIELDS = {"name", "version", "description", "license", "supports", "dependencies
 
 
 def version():
-    text = (ROOT / "include/ray/version.hpp").read_text()
+    text = (ROOT / "include/ray/version.hpp").read_text(encoding="utf-8")
     return ".".join(re.search(rf"^#define RAY_VERSION_{part} +(\d+)", text, re.MULTILINE)[1]
                     for part in ("MAJOR", "MINOR", "PATCH"))
 
@@ -24,7 +24,7 @@ def version():
 def faults():
     for path in (ROOT / "vcpkg.json", PORT / "vcpkg.json"):
         try:
-            manifest = json.loads(path.read_text())
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             yield f"{path}: {error}"
             continue
@@ -41,7 +41,7 @@ def faults():
             yield f"{PORT / name} is missing"
     for path in (ROOT / "conanfile.py", ROOT / "packaging/conan_test_package/conanfile.py"):
         try:
-            ast.parse(path.read_text())
+            ast.parse(path.read_text(encoding="utf-8"))
         except (OSError, SyntaxError) as error:
             yield f"{path}: {error}"
 
