@@ -37,6 +37,8 @@ class RayxxConan(ConanFile):
 
     def validate(self):
         check_min_cppstd(self, 20)
+        if (self.settings.os, self.settings.arch) != ("Linux", "x86_64"):
+            raise ConanInvalidConfiguration("rayxx runs on Linux on x86-64")
         compiler = str(self.settings.compiler)
         wanted = self._compilers.get(compiler)
         if wanted and Version(self.settings.compiler.version) < wanted:
@@ -61,14 +63,10 @@ class RayxxConan(ConanFile):
 
     def package_info(self):
         self.cpp_info.set_property("cmake_file_name", "ray")
+        self.cpp_info.set_property("cmake_target_name", "ray::ray")
         self.cpp_info.set_property("pkg_config_name", "rayxx")
 
         core = self.cpp_info.components["core"]
         core.set_property("cmake_target_name", "ray::core")
         core.libs = ["ray_core"]
-        if self.settings.os in ("Linux", "FreeBSD"):
-            core.system_libs = ["pthread"]
-
-        everything = self.cpp_info.components["ray"]
-        everything.set_property("cmake_target_name", "ray::ray")
-        everything.requires = ["core"]
+        core.system_libs = ["pthread"]

@@ -508,10 +508,12 @@ def parse_arguments():
                         help="print what an earlier report measured; run nothing")
     parser.add_argument("--svg", type=pathlib.Path, help="draw the chart here")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a gate is missed")
+    parser.add_argument("--parse-only", action="store_true",
+                        help="look at these arguments and run nothing")
     options = parser.parse_args()
     unknown = set(options.workloads) - set(WORKLOADS)
     if unknown:
-        parser.error(f"unknown workload: {', '.join(sorted(unknown))}")
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are: {' '.join(WORKLOADS)}")
     if options.quick:
         options.runs, options.reps, options.retries = 2, 1, 0
     options.patience = 50
@@ -520,6 +522,8 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
+    if options.parse_only:
+        return 0
     wanted = options.workloads or WORKLOADS
     if options.source:
         measurements = Measurements(None)

@@ -17,11 +17,20 @@ if(RAY_SANITIZE)
   endif()
 endif()
 
-# ccache keeps results with a precompiled header only when told that this is safe.
+# ccache keeps results with a precompiled header only when told that this is safe. Where it cannot
+# write its folder (no home, a home that is read-only) it fails, and we do without.
 find_program(RAY_CCACHE ccache)
 if(RAY_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${RAY_CCACHE})
+  set(probe ${CMAKE_BINARY_DIR}/CMakeFiles/ccache_probe)
+  file(WRITE ${probe}.cpp "int probe;\n")
+  execute_process(COMMAND ${RAY_CCACHE} ${CMAKE_CXX_COMPILER} -c ${probe}.cpp -o ${probe}.o
+    RESULT_VARIABLE failed OUTPUT_QUIET ERROR_VARIABLE why ERROR_STRIP_TRAILING_WHITESPACE)
+  if(failed)
+    message(STATUS "ray: not using ccache: ${why}")
+  else()
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${RAY_CCACHE})
+  endif()
 endif()
 
 # Warnings for our own targets; the presets make them errors.

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <ray/detail/checks.hpp>
 #include <ray/detail/submit.hpp>
 #include <ray/ids.hpp>
 #include <ray/options.hpp>
@@ -113,7 +114,11 @@ auto submit_method(SourceSite site, const MethodOptions* options, Handle&& handl
         ActorCore* core = HandleAccess::core(handle);
         if (core == nullptr) throw_empty_handle("remote<&C::method>");
         return submit_call_record<R>(core, site, options, std::forward<A>(arguments)...);
+      } else {
+        return refused<typename Method::Result>();
       }
+    } else {
+      return refused<typename Method::Result>();
     }
   }
 }
@@ -206,7 +211,7 @@ struct CreationOf final : Creation {
 /// How an argument of a constructor arrives: an ObjectRef as the value it names.
 template <class A>
 struct ConstructorArgument {
-  using type = std::decay_t<A>;
+  using type = typename Kept<Unknown, A>::type;
 };
 template <class A>
 requires is_object_ref<A>
@@ -215,11 +220,11 @@ struct ConstructorArgument<A> {
 };
 /// A constructor that takes refs as they are wins over one that takes their values.
 template <class C, class... A>
-inline constexpr bool takes_refs = std::is_constructible_v<C, std::decay_t<A>...>;
+inline constexpr bool takes_refs = std::is_constructible_v<C, typename Kept<Unknown, A>::type...>;
 
 template <class A>
 struct RefItself {
-  using type = ValueSlot<std::decay_t<A>, std::decay_t<A>>;
+  using type = ValueSlot<Unknown, typename Kept<Unknown, A>::type>;
 };
 
 template <class C, class... A>
@@ -231,8 +236,10 @@ ActorHandle<C> make_actor_of(Engine& engine, const ActorOptions& options, A&&...
   constexpr bool as_refs = takes_refs<C, A...>;
   constexpr bool fits =
       as_refs || std::is_constructible_v<C, typename ConstructorArgument<A>::type...>;
-  static_assert(fits || !passable,
-                "ray: the actor's class cannot be constructed from these arguments");
+  static_assert(
+      fits || !passable,
+      "ray: the actor's class cannot be constructed from these arguments (text arrives as "
+      "a std::string, the object of an ObjectRef as const&)");
   if constexpr (passable && fits) {
     using Made = typename std::conditional_t<
         as_refs, std::type_identity<CreationOf<C, typename RefItself<A>::type...>>,

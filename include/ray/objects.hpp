@@ -133,8 +133,10 @@ Regular<T> regular_value(ObjectRef<T>&& ref) {
 template <class T>
 ObjectRef<std::decay_t<T>> put(T&& value) {
   using Value = std::decay_t<T>;
-  static_assert(!detail::is_data_pointer<Value>,
-                "ray: put of a pointer: put the value it points to");
+  static_assert(
+      !detail::is_borrowed<Value>,
+      "ray: put of a pointer, std::string_view or std::span, whose target may be gone: put "
+      "the value, the std::string or the container");
   static_assert(!detail::is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
   const auto identity = detail::Engine::current().next_identity();
   return detail::RefAccess::adopt<Value>(

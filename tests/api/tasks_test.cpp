@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -295,4 +296,36 @@ TEST_CASE("free remote acts on the current runtime") {
   CHECK(ray::get(with_options(2, 4)) == 6);
   CHECK(ray::get(with_options(2, 5)) == 7);
   ray::shutdown();
+}
+
+TEST_CASE("text is kept as a string, whatever it comes as and whatever takes it") {
+  static probes::Gate gate;
+  constexpr auto hold = [] {
+    gate.pass();
+    return 0;
+  };
+  constexpr auto generic = [](const auto& text, int) { return std::string(text); };
+  constexpr auto viewing = [](std::string_view text, int) { return std::string(text); };
+  struct Keeper {
+    Keeper(std::string_view text, int) : kept(text) {}
+    std::string text() { return kept; }
+    std::string kept;
+  };
+
+  ray::Runtime rt({.num_cpus = 1});
+  const auto late = rt.remote<hold>();
+  char buffer[] = "before";
+  const std::string_view view = buffer;
+  const auto a = rt.remote<generic>(view, late);
+  const auto b = rt.remote<generic>(buffer, late);
+  const auto c = rt.remote<viewing>(view, late);
+  const auto keeper = rt.actor<Keeper>(view, late);
+  const auto other = rt.actor<Keeper>(buffer, late);
+  for (char& letter : std::span(buffer).first(6)) letter = '?';  // Nothing has run yet.
+  gate.open();
+  CHECK(rt.get(a) == "before");
+  CHECK(rt.get(b) == "before");
+  CHECK(rt.get(c) == "before");
+  CHECK(rt.get(rt.remote<&Keeper::text>(keeper)) == "before");
+  CHECK(rt.get(rt.remote<&Keeper::text>(other)) == "before");
 }

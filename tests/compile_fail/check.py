@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""check.py <compiler> <file.cpp>: the file must not compile, and the compiler must say why.
+"""check.py <file.cpp> <compiler>…: the file must not compile, and each compiler must say why.
 
 Each file names in lines `// expect-error: text` what the output must contain, and has a twin, the
-same file with -DTWIN, that compiles: so it fails for the reason it is about and for no other.
+same file with -DTWIN, that compiles: so it fails for the reason it is about and for no other. Where
+a text of ours is expected, it is the only error.
 """
 
 import pathlib
@@ -14,32 +15,40 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def compile_file(compiler, file, *more):
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-fno-diagnostics-show-caret",
-               f"-I{ROOT}/include", *more, str(file)]
+    no_source = "-fno-caret-diagnostics" if "clang" in compiler else "-fno-diagnostics-show-caret"
+    command = [compiler, "-std=c++20", "-fsyntax-only", no_source, f"-I{ROOT}/include", *more,
+               str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
-def main():
-    compiler, file = sys.argv[1], pathlib.Path(sys.argv[2])
-    expected = re.findall(r"^// expect-error: *(.*\S)", file.read_text(), re.MULTILINE)
-    if not expected:
-        return "no line `// expect-error: text`"
-
-    code, output = compile_file(compiler, file, "-DTWIN")
-    if code != 0:
-        return f"the twin (-DTWIN) does not compile:\n{output}"
-
+def fault_of(compiler, file, expected):
     code, output = compile_file(compiler, file)
     if code == 0:
         return "it compiles"
     for text in expected:
         if text not in output:
             return f"the compiler does not say: {text}\n{output}"
+    errors = len(re.findall(r"\berror: ", output))
+    if errors != 1 and any(text.startswith("ray: ") for text in expected):
+        return f"{errors} errors instead of one:\n{output}"
+    return None
+
+
+def main():
+    file, compilers = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    text = file.read_text(encoding="utf-8")
+    expected = re.findall(r"^// expect-error: *(.*\S)", text, re.MULTILINE)
+    if not expected:
+        return f"{file}: no line `// expect-error: text`"
+    code, output = compile_file(compilers[0], file, "-DTWIN")
+    if code != 0:
+        return f"{file}: the twin (-DTWIN) does not compile:\n{output}"
+    for compiler in compilers:
+        if fault := fault_of(compiler, file, expected):
+            return f"{file}, {compiler}: {fault}"
     return None
 
 
 if __name__ == "__main__":
-    fault = main()
-    if fault:
-        sys.exit(f"{sys.argv[2]}: {fault}")
+    sys.exit(main())

@@ -1,5 +1,5 @@
 // The arguments of an actor's constructor are checked where the actor is made.
-// expect-error: ray:
+// expect-error: ray: the actor's class cannot be constructed from these arguments
 #include <ray/ray.hpp>
 
 #include <string>

@@ -1,6 +1,6 @@
 // A value that cannot be copied is given away with std::move.
-// expect-error: ray: this argument cannot be converted to the parameter's type
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 cannot be copied: give it away with std::move
+// expect-error: Argument<1>
 #include <ray/ray.hpp>
 
 #include <memory>

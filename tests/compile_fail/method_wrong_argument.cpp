@@ -1,6 +1,7 @@
 // The arguments of methods are checked like those of functions.
-// expect-error: ray: this argument cannot be converted to the parameter's type
-// expect-error: CheckArgument<
+// expect-error: ray: argument 1 cannot be converted to the parameter's type
+// expect-error: can_pass<ray::detail::Argument<1>, ray::detail::From<std::
+// expect-error: ray::detail::To<int>
 #include <ray/ray.hpp>
 
 #include <string>

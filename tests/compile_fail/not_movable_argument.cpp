@@ -1,6 +1,6 @@
 // A value must be moved into the task.
-// expect-error: ray: this argument cannot be converted to the parameter's type
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 cannot be converted to the parameter's type
+// expect-error: Argument<1>
 #include <ray/ray.hpp>
 
 #include <mutex>

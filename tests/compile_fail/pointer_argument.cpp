@@ -1,6 +1,6 @@
 // A pointer would point into another task's life, or another process.
-// expect-error: ray: this parameter is a pointer, which cannot be passed to a task
-// expect-error: CheckArgument<2
+// expect-error: ray: argument 2 goes to a parameter that is a pointer, which cannot be passed
+// expect-error: Argument<2>, ray::detail::From<int
 #include <ray/ray.hpp>
 
 int first(int n, const int* values) { return n + *values; }

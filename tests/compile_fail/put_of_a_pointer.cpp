@@ -1,5 +1,5 @@
 // An object is a value.
-// expect-error: ray:
+// expect-error: ray: put of a pointer, std::string_view or std::span, whose target may be gone
 #include <ray/ray.hpp>
 
 void call() {

@@ -1,6 +1,7 @@
 // A parameter that is a reference itself takes no reference to another type.
-// expect-error: ray: this parameter is an ObjectRef: pass an ObjectRef of the same type
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 goes to a parameter that is an ObjectRef: pass an ObjectRef of the
+// same expect-error: ray::detail::From<const ray::ObjectRef<std:: expect-error:
+// ray::detail::To<ray::ObjectRef<int>
 #include <ray/ray.hpp>
 
 #include <string>

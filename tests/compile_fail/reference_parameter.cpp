@@ -1,6 +1,6 @@
 // Objects are immutable: nobody could see what a task writes through a reference.
-// expect-error: ray: this parameter is a non-const reference, and a task cannot change
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 goes to a parameter that is a non-const reference, and a task
+// cannot expect-error: Argument<1>
 #include <ray/ray.hpp>
 
 #include <string>

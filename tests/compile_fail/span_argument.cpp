@@ -1,5 +1,6 @@
 // What a span views may be gone when the task runs; the container itself can be passed.
-// expect-error: ray: this argument is a std::span, and what it views may be gone
+// expect-error: ray: argument 1 is a view or an array, and what it names may be gone
+// expect-error: Argument<1>, ray::detail::From<std::span<const int
 #include <ray/ray.hpp>
 
 #include <span>

@@ -1,6 +1,6 @@
 // A call with an argument missing.
 // expect-error: ray: wrong number of arguments for this task or method
-// expect-error: CheckCount<2, 1>
+// expect-error: Wanted<2>, ray::detail::Given<1>
 #include <ray/ray.hpp>
 
 int add(int a, int b) { return a + b; }

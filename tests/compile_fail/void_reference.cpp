@@ -1,6 +1,6 @@
 // The reference of a task that returns nothing has no value to pass.
-// expect-error: ray: an ObjectRef<void> has no value that could be passed
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 is an ObjectRef<void>, which has no value that could be passed
+// expect-error: Argument<1>
 #include <ray/ray.hpp>
 
 int twice(int x) { return 2 * x; }

@@ -1,6 +1,7 @@
 // A reference to an object of a type that does not convert to the parameter.
-// expect-error: ray: the object behind this ObjectRef cannot be converted to the
-// expect-error: CheckArgument<1
+// expect-error: ray: argument 1 is an ObjectRef whose object cannot be converted to the
+// expect-error: ray::detail::From<const ray::ObjectRef<std::
+// expect-error: ray::detail::To<int>
 #include <ray/ray.hpp>
 
 #include <string>

@@ -28,16 +28,40 @@ with_cmake() {
   run "$build/consumer_of_core"
 }
 
+# What a project installs that has us inside it is its own: our headers are not in it.
+installs_nothing_of_ours() {
+  cmake --install "$build" --prefix "$build/prefix"
+  if [[ -e $build/prefix/include/ray ]]; then
+    echo "a consumer's installation contains our headers" >&2
+    exit 1
+  fi
+}
+
 case $way in
   find_package)
     with_cmake -DCMAKE_PREFIX_PATH="$prefix" -DRAY_VERSION="$version" -DCMAKE_BUILD_TYPE=Release
     ;;
   add_subdirectory)
     with_cmake -DRAY_SOURCE_DIR="$root"
-    # A project that installs itself does not install us.
-    cmake --install "$build" --prefix "$build/prefix"
-    if [[ -e $build/prefix/include/ray ]]; then
-      echo "a consumer's installation contains our headers" >&2
+    installs_nothing_of_ours
+    ;;
+  fetch_content)
+    with_cmake -DFETCHCONTENT_SOURCE_DIR_RAY="$root"
+    installs_nothing_of_ours
+    ;;
+  vcpkg)
+    cmake -DROOT="$root" -DWORK="$build" -DCOMPILER="$compiler" -P "$here/vcpkg.cmake"
+    with_cmake -DCMAKE_PREFIX_PATH="$build/rayxx" -DRAY_VERSION="$version" \
+      -DCMAKE_BUILD_TYPE=Release
+    ;;
+  conan)
+    export CONAN_HOME=$build/home
+    conan profile detect
+    conan create "$root" --no-remote -s compiler.cppstd=20 -tf packaging/conan_test_package \
+      -c tools.cmake.cmake_layout:test_folder="$build" \
+      -c tools.cmake.cmaketoolchain:user_presets= 2>&1 | tee "$build/log"
+    if ! grep -qx "ray $version: 42" "$build/log"; then
+      echo "the test package does not print 'ray $version: 42'" >&2
       exit 1
     fi
     ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The recipes for package managers parse, and name the version and the files that there are.
 
-The package managers themselves are not needed here; packaging/README.md says how to try them.
+What needs no package manager and no compiler; check.sh builds the packages (conan, vcpkg).
 """
 
 import ast
@@ -12,10 +12,11 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PORT = ROOT / "packaging/vcpkg/ports/rayxx"
+FIELDS = {"name", "version", "description", "license", "supports", "dependencies", "features"}
 
 
 def version():
-    text = (ROOT / "include/ray/version.hpp").read_text()
+    text = (ROOT / "include/ray/version.hpp").read_text(encoding="utf-8")
     return ".".join(re.search(rf"^#define RAY_VERSION_{part} +(\d+)", text, re.MULTILINE)[1]
                     for part in ("MAJOR", "MINOR", "PATCH"))
 
@@ -23,10 +24,15 @@ def version():
 def faults():
     for path in (ROOT / "vcpkg.json", PORT / "vcpkg.json"):
         try:
-            manifest = json.loads(path.read_text())
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             yield f"{path}: {error}"
             continue
+        for key in set(manifest) - FIELDS:
+            yield f"{path}: {key} is no field of a manifest that is known here"
+        for feature, body in manifest.get("features", {}).items():
+            if set(body) != {"description", "dependencies"}:
+                yield f"{path}: feature {feature} has {sorted(body)}"
         for key, value in (("name", "rayxx"), ("version", version()), ("license", "Apache-2.0")):
             if manifest.get(key) != value:
                 yield f"{path}: {key} is {manifest.get(key)!r}, not {value!r}"
@@ -35,7 +41,7 @@ def faults():
             yield f"{PORT / name} is missing"
     for path in (ROOT / "conanfile.py", ROOT / "packaging/conan_test_package/conanfile.py"):
         try:
-            ast.parse(path.read_text())
+            ast.parse(path.read_text(encoding="utf-8"))
         except (OSError, SyntaxError) as error:
             yield f"{path}: {error}"
 

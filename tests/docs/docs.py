@@ -29,7 +29,7 @@ def compare(page, kind, name, shown, programs):
         return f"{page}: no code fence right below the mark for {name}"
     if kind == "file":
         file = ROOT / name
-        actual = file.read_text() if file.is_file() else None
+        actual = file.read_text(encoding="utf-8") if file.is_file() else None
     else:
         done = subprocess.run([programs / name], capture_output=True, text=True, check=False,
                               timeout=50)
@@ -42,7 +42,8 @@ def compare(page, kind, name, shown, programs):
 
 
 def broken_links(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
             yield f"{page}: {target} does not exist"
@@ -53,7 +54,7 @@ def main():
     wanted = "output" if programs else "file"
     faults, shown_files = [], set()
     for page in pages():
-        for kind, name, shown in MARK.findall(page.read_text()):
+        for kind, name, shown in MARK.findall(page.read_text(encoding="utf-8")):
             if kind == wanted:
                 shown_files.add((page.name, name))
                 faults.append(compare(page, kind, name, shown or None, programs))

@@ -13,7 +13,11 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LINES_MAX = 60_000  # of code after the preprocessor, for a file that includes <ray/ray.hpp>
+# Lines after the preprocessor for a file that includes <ray/ray.hpp>, without blank ones and line
+# markers. The standard headers that its types need (string, vector, map, optional, variant, tuple,
+# exception, coroutine, chrono, stop_token) are 47,598 of them with g++ 12, what <memory> adds is
+# most of the rest. Counted raw (wc -l) those ten alone are 68,972.
+LINES_MAX = 60_000
 NEVER_REACHED = r"/(asio|cereal|openssl|hiredis)/|/asio\.hpp|concurrentqueue\.h|/(ranges|regex)$"
 
 

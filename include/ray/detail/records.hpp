@@ -139,12 +139,9 @@ inline constexpr bool leaf_value = std::is_void_v<T> || std::is_trivially_destru
 template <class Base, class Function, class R, class... S>
 struct Record final : Base {
   using Result = std::remove_cvref_t<R>;
-  static_assert(!is_data_pointer<Result>,
-                "ray: a task's result cannot be a pointer, whose target may be gone: return the "
-                "value");
-  static_assert(!is_span<Result> && !std::is_same_v<Result, std::string_view>,
-                "ray: a task's result cannot be a std::string_view or std::span, whose target may "
-                "be gone: return the std::string or the container");
+  static_assert(is_result<Result>,
+                "ray: a task's result cannot be a pointer, std::string_view or std::span, whose "
+                "target may be gone: return the value, the std::string or the container");
   using Out = Outcome<Result>;
   using Value = typename Out::Value;
 

@@ -12,8 +12,6 @@
 
 namespace ray::detail {
 
-struct Unknown;  // Stands for a parameter whose type is not known.
-
 /// What a parameter P of the function is handed: a temporary where P takes one by value.
 template <class P, class V>
 using Handed =
@@ -91,10 +89,6 @@ struct RefSlot {
 template <class P, class A>
 struct SlotFor {
   using type = ValueSlot<P, typename Kept<P, A>::type>;
-};
-template <class A>
-requires(!is_object_ref<A>) struct SlotFor<Unknown, A> {
-  using type = ValueSlot<Unknown, std::decay_t<A>>;
 };
 template <class P, class A>
 requires(is_object_ref<A> && !is_object_ref<P>) struct SlotFor<P, A> {

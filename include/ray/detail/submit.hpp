@@ -51,7 +51,7 @@ struct MethodCall {
 // How an argument of unknown parameter type arrives.
 template <class A>
 struct Arrives {
-  using type = std::decay_t<A>&&;
+  using type = typename Kept<Unknown, A>::type&&;
 };
 template <class A>
 requires is_object_ref<A>
@@ -139,6 +139,10 @@ auto submit_record(Engine& engine, SourceSite site, const TaskOptions* options, 
   return returned;
 }
 
+/// Never defined: what a call gives that the checks refuse, so that they alone are complained of.
+template <class Result>
+typename Returned<Result>::type refused();
+
 template <auto F, class... A>
 auto submit_task(Engine& engine, SourceSite site, const TaskOptions* options, A&&... arguments) {
   using Callable = std::remove_cvref_t<decltype(F)>;
@@ -150,7 +154,11 @@ auto submit_task(Engine& engine, SourceSite site, const TaskOptions* options, A&
         using R = typename RecordFor<ray::detail::Task, FunctionCall<F>, typename Known::Result, P,
                                      Types<A...>>::type;
         return submit_record<R>(engine, site, options, std::forward<A>(arguments)...);
+      } else {
+        return refused<typename Known::Result>();
       }
+    } else {
+      return refused<typename Known::Result>();
     }
   } else {
     constexpr bool passable = [&]<std::size_t... I>(std::index_sequence<I...>) {

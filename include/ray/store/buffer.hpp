@@ -1,6 +1,6 @@
 // Memory for arrays: 64-byte aligned blocks that the store keeps for the next array of about that
 // size instead of giving them back to the system, which would hand them out again page by page
-// (performance.md: first touch of a fresh page costs 1,850 ns).
+// (the first touch of a fresh page costs about 1,850 ns).
 #pragma once
 
 #include <cstddef>
