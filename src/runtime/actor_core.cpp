@@ -56,7 +56,27 @@ constexpr ObjectOps kTurnOps = {
     .seal_elements = nullptr,
 };
 
+std::string message_of(const std::exception_ptr& reason) {
+  try {
+    std::rethrow_exception(reason);
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+
+void give_up(Instance& instance, std::string end) {
+  if (instance.dead) return;  // It ended for what came first.
+  instance.dead = true;
+  instance.end = std::move(end);
+}
+
 }  // namespace
+
+std::string actor_title(const ActorCore& core) {
+  std::string title = "actor " + std::string(core.cls->name());
+  if (!core.options.name.empty()) title += " \"" + core.options.name + "\"";
+  return title;
+}
 
 void Afterwards::run() {
   for (void* object : objects) cls->destroy(object);
@@ -150,7 +170,7 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   }
   core.pending -= after.dead_calls.size();
   if (core.instance != nullptr) {
-    core.instance->dead = true;
+    give_up(*core.instance, message_of(reason));
     if (core.instance->users == 0 && core.instance->object != nullptr) {
       after.objects.push_back(std::exchange(core.instance->object, nullptr));
     }
@@ -175,7 +195,9 @@ void bury_if_done(ActorCore& core, Afterwards& after) {
       core.state == ActorState::restarting) {
     return;
   }
-  bury(core, std::make_exception_ptr(ActorDiedError("the actor ended: its last handle is gone")),
+  bury(core,
+       std::make_exception_ptr(
+           ActorDiedError(actor_title(core) + " ended in order: its last handle is gone")),
        after);
 }
 
@@ -201,6 +223,11 @@ void actor_constructed(ActorCore& core, Engine& engine, void* object, std::excep
       core.creating = true;
       after.construct = core.creation;
     } else {
+      if (core.restarts != 0) {
+        error = std::make_exception_ptr(ActorDiedError(message_of(error) + " (after " +
+                                                       std::to_string(core.restarts) +
+                                                       " restarts, all that max_restarts allows)"));
+      }
       bury(core, std::move(error), after);
     }
   }
@@ -228,7 +255,7 @@ void actor_bury_if_done(ActorCore& core) {
   after.run();
 }
 
-bool actor_begin_restart(ActorCore& core) {
+bool actor_begin_restart(ActorCore& core, std::string end) {
   Afterwards after;
   after.engine = Engine::by_index(core.engine_index);
   {
@@ -239,7 +266,7 @@ bool actor_begin_restart(ActorCore& core) {
     core.state = ActorState::restarting;
     after.cls = core.cls;
     if (core.instance != nullptr) {
-      core.instance->dead = true;
+      give_up(*core.instance, std::move(end));
       if (core.instance->users == 0 && core.instance->object != nullptr) {
         after.objects.push_back(std::exchange(core.instance->object, nullptr));
       }

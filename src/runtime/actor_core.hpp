@@ -29,6 +29,7 @@ struct Instance {
   void* object = nullptr;
   int users = 0;  // Calls that have begun and not ended.
   bool dead = false;
+  std::string end;  // Why, once it is dead.
 };
 
 /// A first-in-first-out list of calls through their `next`.
@@ -133,7 +134,9 @@ void bury_if_done(ActorCore& core, Afterwards& after);
 void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error);
 void actor_bury(ActorCore& core, std::exception_ptr reason);
 void actor_bury_if_done(ActorCore& core);
-/// The object is given up and made anew; false if no restarts are left.
-bool actor_begin_restart(ActorCore& core);
+/// The object is given up, as `end` says, and made anew; false if no restarts are left.
+bool actor_begin_restart(ActorCore& core, std::string end);
+/// The class and the name of an actor, as messages say it.
+std::string actor_title(const ActorCore& core);
 
 }  // namespace ray::detail

@@ -139,7 +139,7 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
     }
     if (never) {
       actor_bury(*made, std::make_exception_ptr(UnschedulableError(
-                            "actor " + class_name(*made) + " can never start: it " + *never)));
+                            actor_title(*made) + " can never start: it " + *never)));
     } else {
       TaskExtra& extra = extra_of(creation);
       extra.has_demand = true;
@@ -170,7 +170,7 @@ void actor_construct(Task* task) {
       }
       object = creation->construct(creation, core.options.max_restarts != 0);
     } catch (...) {
-      error = std::make_exception_ptr(ActorDiedError("actor " + class_name(core) +
+      error = std::make_exception_ptr(ActorDiedError(actor_title(core) +
                                                      " could not start: its constructor threw " +
                                                      describe(std::current_exception())));
     }
@@ -191,14 +191,18 @@ void actor_kill(ActorCore* core, bool no_restart) {
     inside = core->begun;
     for (Task* call : inside) retain(call, kRuntimeRef);
   }
-  const bool restarts = !no_restart && actor_begin_restart(*core);
+  const std::string killed = actor_title(*core) + " was killed by ray::kill";
+  const bool restarts =
+      !no_restart &&
+      actor_begin_restart(*core, killed +
+                                     " while this call ran, and starts again; calls with "
+                                     "ActorOptions::max_task_retries would be repeated");
   if (!restarts) {
-    actor_bury(*core, std::make_exception_ptr(
-                          ActorDiedError("actor " + class_name(*core) + " was killed" +
-                                         (no_restart ? "; make a new one, or kill with "
-                                                       "{.no_restart = false} to start it again"
-                                                     : " and has no restarts left: raise "
-                                                       "max_restarts"))));
+    const std::string advice =
+        no_restart ? "; make a new one, or kill with {.no_restart = false} to start it again"
+                   : " and had used up its restarts; raise max_restarts (" +
+                         std::to_string(core->options.max_restarts) + ")";
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(killed + advice)));
   }
   for (Task* call : inside) {
     if (!restarts || !call->has(kRetryable)) {
@@ -278,7 +282,7 @@ void actors_shutdown(EngineParts& parts) {
   std::sort(cores.begin(), cores.end(),
             [](const ActorCore* a, const ActorCore* b) { return a->id < b->id; });
   for (ActorCore* core : cores) {
-    actor_bury(*core, std::make_exception_ptr(ActorDiedError("actor " + class_name(*core) +
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(actor_title(*core) +
                                                              " ended: its runtime was shut down")));
     actor_release(core);
   }

@@ -211,6 +211,13 @@ std::vector<Task*> actor_blockers(Task* call) {
   return blockers;
 }
 
+std::string actor_end_of(Task* call) {
+  ActorCore* core = core_of(call);
+  const std::lock_guard lock(core->mutex);
+  const auto& instance = static_cast<ActorCall*>(call)->instance;
+  return instance != nullptr ? instance->end : "its actor is dead";
+}
+
 bool actor_gave_up(Task* call) {
   ActorCore* core = core_of(call);
   const std::lock_guard lock(core->mutex);

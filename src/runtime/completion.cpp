@@ -71,7 +71,13 @@ FailurePtr failure_of(Object* object) {
     case kFailed:
       return stored_failure(object);
     case kCancelled:
-      return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
+      return sealed_by(
+          std::make_exception_ptr(TaskCancelledError(who + " was cancelled by ray::cancel")));
+    case kParentCancelled:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who +
+          " was cancelled together with the task that had started it; to spare it, cancel "
+          "with {.recursive = false}")));
     case kTimedOut:
       return sealed_by(std::make_exception_ptr(
           TaskCancelledError(who +
@@ -79,11 +85,10 @@ FailurePtr failure_of(Object* object) {
                              "TaskOptions::timeout")));
     case kShutdown:
       return sealed_by(std::make_exception_ptr(TaskCancelledError(
-          who + " did not run: its runtime was shut down first; get its result before")));
+          who + " did not end: its runtime was shut down first; get its result before")));
     case kActorDied:
       return sealed_by(std::make_exception_ptr(
-          ActorDiedError(who + " did not finish: its actor is dead (killed, ended, or failed to "
-                               "start); make a new one, or set max_restarts")));
+          ActorDiedError(who + " did not end: " + actor_end_of(producer_of(object)))));
     default:
       break;
   }

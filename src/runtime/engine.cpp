@@ -232,7 +232,7 @@ void Engine::drain() {
     for (Task* task : ended) {
       again = true;
       retain(task, kRuntimeRef);
-      cancel_here(task);
+      cancel_here(task, kShutdown);
       release(task, kRuntimeRef);
     }
     while (Task* task = parts.pop_errand()) {

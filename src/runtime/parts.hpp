@@ -202,6 +202,8 @@ void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);
 void actor_resume(Task* task);
+/// Why the object that a call had begun on was given up, in words.
+std::string actor_end_of(Task* call);
 /// Whether the object that a running call is inside of was given up by a kill.
 bool actor_gave_up(Task* call);
 

@@ -19,6 +19,7 @@ int same(int x) { return x; }
 
 struct Child;
 struct Alone;
+struct Forever;
 
 template <class Tag>
 probes::Gate gate;
@@ -268,4 +269,47 @@ TEST_CASE("a cancelled task frees the resources it would have held") {
     CHECK(eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
   }
   ray::shutdown();
+}
+
+TEST_CASE("the error of a cancelled task says what cancelled it") {
+  static constexpr auto text_of = [](const auto& ref) -> std::string {
+    const auto result = ray::try_get(ref, kDeadline);
+    return result.has_value() ? "a value" : result.error().what();
+  };
+  const auto says = [](const std::string& text, const char* part) {
+    INFO(text);
+    return text.find(part) != std::string::npos;
+  };
+  static probes::Gate inside, parted;
+  static ray::ObjectRef<int> child;
+  constexpr auto parent = [] {
+    child = ray::remote<same>(1);
+    inside.open();
+    const auto token = ray::context().stop_token();
+    eventually([&] { return token.stop_requested(); });
+    parted.pass();
+    return 0;
+  };
+  ray::Runtime other({.num_cpus = 1});
+  const probes::OpenAtExit opened(gate<Forever>);
+  const auto never = other.remote<hold<Forever>>(1);
+  ray::ObjectRef<int> late;
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    const probes::OpenAtExit guard(parted);
+    const auto running = rt.remote<parent>();
+    inside.pass();
+    rt.cancel(running);
+    CHECK(says(text_of(running), "was cancelled by ray::cancel"));
+    parted.open();
+    CHECK(says(text_of(child), "together with the task that had started it"));
+    constexpr auto awaits = [](ray::ObjectRef<int> ref) -> ray::Task<int> {
+      started<Forever>.open();
+      co_return co_await ref;
+    };
+    late = rt.remote<awaits>(never);
+    started<Forever>.pass();
+  }
+  CHECK(says(text_of(late), "its runtime was shut down"));
+  child = {};
 }

@@ -210,7 +210,7 @@ private:
   void attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);
-  void cancel_here(Task* task);
+  void cancel_here(Task* task, std::uintptr_t seal = kCancelled);
   void drain();
   bool help(Task* task);
   bool help_ancestor(Task* task);

@@ -38,7 +38,8 @@ enum Seal : std::uintptr_t {
   kShutdown = 10,
   kActorDied = 12,
   kStreamEnd = 14,
-  kSealMax = 16,
+  kParentCancelled = 16,
+  kSealMax = 18,
 };
 
 /// One who waits for an object; hangs in the object's list until it is sealed.
