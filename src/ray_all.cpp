@@ -20,3 +20,4 @@
 #include "store/buffer.cpp"
 #include "task/record.cpp"
 #include "task/slab.cpp"
+#include "task/text.cpp"

@@ -5,6 +5,8 @@
 
 #include <ray/error.hpp>
 
+#include "task/text.hpp"
+
 namespace ray::detail {
 
 void CallQueue::push_back(Task* call) noexcept {
@@ -74,7 +76,7 @@ void give_up(Instance& instance, std::string end) {
 
 std::string actor_title(const ActorCore& core) {
   std::string title = "actor " + std::string(core.cls->name());
-  if (!core.options.name.empty()) title += " \"" + core.options.name + "\"";
+  if (!core.options.name.empty()) title += " \"" + printable(core.options.name) + "\"";
   return title;
 }
 

@@ -4,6 +4,7 @@
 #include <ray/error.hpp>
 
 #include "runtime/actor_core.hpp"
+#include "task/text.hpp"
 
 namespace ray::detail {
 
@@ -23,8 +24,17 @@ void check(const ActorOptions& options) {
   if (options.max_pending_calls == 0) {
     at_least("max_pending_calls", 0, 1, "-1 (no limit), or 1 or more");
   }
+  const auto fits = [](const std::string& field, const std::string& name) {
+    if (name.size() > kNameMax) {
+      throw InvalidArgumentError("ActorOptions::" + field + ": a name of " +
+                                 std::to_string(name.size()) + " bytes; at most " +
+                                 std::to_string(kNameMax) + " are allowed");
+    }
+  };
+  fits("name = \"" + printable(options.name, 32) + "\"", options.name);
   for (const auto& [name, limit] : options.concurrency_groups) {
-    const std::string field = "concurrency_groups[\"" + name + "\"]";
+    const std::string field = "concurrency_groups[\"" + printable(name, 32) + "\"]";
+    fits(field, name);
     at_least(field.c_str(), limit, 1, "at least 1");
     if (name.empty()) {
       throw InvalidArgumentError("ActorOptions::concurrency_groups: a group needs a name");
@@ -117,7 +127,7 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
           return found->second;
         }
         if (found->second->handles.load() != 0) {
-          throw InvalidArgumentError("ActorOptions::name = \"" + options.name +
+          throw InvalidArgumentError("ActorOptions::name = \"" + printable(options.name) +
                                      "\": an actor of class " + class_name(*found->second) +
                                      " has that name; kill it, choose another name, or say "
                                      "get_if_exists");
@@ -221,7 +231,7 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
   std::unique_lock lock(parts.actors_mutex);
   const auto found = parts.named_actors.find(std::string(name));
   if (found == parts.named_actors.end() || !try_retain_handle(found->second)) {
-    throw InvalidArgumentError("get_actor(\"" + std::string(name) +
+    throw InvalidArgumentError("get_actor(\"" + printable(name) +
                                "\"): no actor of that name is alive in this runtime");
   }
   if (found->second->cls != cls) {
@@ -229,8 +239,8 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
     ActorCore* other = found->second;
     lock.unlock();
     actor_release_handle(other);
-    throw InvalidArgumentError("get_actor(\"" + std::string(name) + "\"): that actor is a " +
-                               there + ", not a " + std::string(cls->name()));
+    throw InvalidArgumentError("get_actor(\"" + printable(name) + "\"): that actor is a " + there +
+                               ", not a " + std::string(cls->name()));
   }
   return found->second;
 }
@@ -255,7 +265,8 @@ void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
       }
       if (index == core->groups.size()) {
         throw InvalidArgumentError("MethodOptions::concurrency_group = \"" +
-                                   options->concurrency_group + "\": actor " + class_name(*core) +
+                                   printable(options->concurrency_group) + "\": actor " +
+                                   class_name(*core) +
                                    " has no such group; name it in ActorOptions::"
                                    "concurrency_groups");
       }

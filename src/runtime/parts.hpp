@@ -28,7 +28,7 @@ namespace ray::detail {
 
 /// What few tasks have. Owned by the task's record.
 struct TaskExtra {
-  std::string name;
+  std::string name;  // As given, but cut to kNameMax.
   Demand demand;
   bool has_demand = false;
   int max_retries = 0;
@@ -42,7 +42,7 @@ struct TaskExtra {
 
 /// The extra of a task, made if it has none yet.
 TaskExtra& extra_of(Task* task);
-/// The name a person knows the task by: TaskOptions::name or the function's.
+/// The name a person knows the task by: TaskOptions::name or the function's, fit to be printed.
 std::string task_name(Object* object);
 
 struct Worker {

@@ -9,29 +9,11 @@
 
 #include "runtime/actor_core.hpp"
 #include "runtime/parts.hpp"
+#include "task/text.hpp"
 
 namespace ray::detail {
 
 namespace {
-
-/// A JSON string, with everything escaped that must be.
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(byte));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
 
 std::string micros(std::chrono::nanoseconds time) {
   char text[40];
@@ -127,7 +109,7 @@ void write_timeline(Engine& engine, const std::string& path) {
   const State state = state_of(engine);
   TraceFile file(path);
   file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{\"name\":" +
-             quoted("node " + node_id_of(engine).hex()) + "}}");
+             json_string("node " + node_id_of(engine).hex()) + "}}");
   std::map<std::uint64_t, std::string> rows{{0, "driver"}};
   for (const WorkerInfo& worker : state.workers) {
     rows[worker.worker_id.value] = "worker " + std::to_string(worker.worker_id.value);
@@ -139,7 +121,7 @@ void write_timeline(Engine& engine, const std::string& path) {
   }
   for (const auto& [tid, name] : rows) {
     file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(tid) +
-               ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(name) + "}}");
+               ",\"name\":\"thread_name\",\"args\":{\"name\":" + json_string(name) + "}}");
   }
   std::uint64_t flow = 0;
   const auto arrow = [&](const char* kind, std::chrono::nanoseconds from, std::uint64_t from_row,
@@ -155,14 +137,14 @@ void write_timeline(Engine& engine, const std::string& path) {
     if (task.started.count() < 0) continue;
     const auto ended = task.ended.count() < 0 ? task.started : task.ended;
     file.event("{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(row(task.worker_id)) +
-               ",\"cat\":\"task\",\"name\":" + quoted(task.name) +
+               ",\"cat\":\"task\",\"name\":" + json_string(printable(task.name)) +
                ",\"ts\":" + micros(task.started) + ",\"dur\":" + micros(ended - task.started) +
                ",\"args\":{\"task_id\":\"" + task.task_id.hex() + "\",\"parent_id\":\"" +
                task.parent_id.hex() + "\",\"state\":\"" + to_string(task.state) +
                "\",\"attempt\":" + std::to_string(task.attempt) +
-               ",\"submitted_at\":" + quoted(task.file + ":" + std::to_string(task.line)) +
+               ",\"submitted_at\":" + json_string(task.file + ":" + std::to_string(task.line)) +
                ",\"queued_us\":" + micros(task.started - task.submitted) +
-               (task.error.empty() ? "" : ",\"error\":" + quoted(task.error)) + "}}");
+               (task.error.empty() ? "" : ",\"error\":" + json_string(task.error)) + "}}");
     if (task.submitted.count() >= 0) {
       arrow("submit", task.submitted, row(task.submitter_id), task.started, row(task.worker_id));
     }
@@ -192,7 +174,7 @@ std::string status_of(Engine& engine) {
   for (const auto& [name, total] : node.resources) {
     const double used = total - node.available.at(name);
     if (name == "memory") continue;
-    text += "  " + amount(used) + "/" + amount(total) + " " + name + "\n";
+    text += "  " + amount(used) + "/" + amount(total) + " " + printable(name) + "\n";
   }
   const BufferUse arrays = buffer_use();
   text += "  " + amount(static_cast<double>(arrays.in_use) / 1e6) + " MB in arrays, " +
@@ -207,7 +189,7 @@ std::string status_of(Engine& engine) {
     text += "Tasks (" + std::to_string(state.tasks.size()) + " of " +
             std::to_string(state.tasks_recorded) + " recorded; oldest dropped):\n";
     const auto line = [&](const std::string& name, const std::map<TaskState, std::size_t>& counts) {
-      text += "  " + name.substr(0, 48) + ":";
+      text += "  " + printable(name, 48) + ":";
       for (const auto& [task_state, count] : counts) {
         text += " " + std::to_string(count) + " " + to_string(task_state);
       }
@@ -230,7 +212,8 @@ std::string status_of(Engine& engine) {
   constexpr std::size_t kActorsMax = 10;
   for (std::size_t i = 0; i < state.actors.size() && i < kActorsMax; ++i) {
     const ActorInfo& actor = state.actors[i];
-    text += "  " + actor.class_name + (actor.name.empty() ? "" : " \"" + actor.name + "\"") + " " +
+    text += "  " + printable(actor.class_name) +
+            (actor.name.empty() ? "" : " \"" + printable(actor.name) + "\"") + " " +
             to_string(actor.state) + ", " + std::to_string(actor.pending_calls) +
             " calls pending, " + std::to_string(actor.finished_calls) + " finished\n";
   }

@@ -288,7 +288,10 @@ std::stop_token Context::stop_token() const {
 
 std::string Context::task_name() const {
   const detail::ThreadContext& context = detail::current_context();
-  return context.task == nullptr ? std::string() : detail::task_name(context.task);
+  if (context.task == nullptr) return {};
+  const detail::TaskExtra* extra = context.task->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && !extra->name.empty()) return extra->name;
+  return std::string(context.task->ops->name());
 }
 
 }  // namespace ray
