@@ -77,7 +77,7 @@ struct ActorOptions {
   int max_task_retries = 0;  ///< -1: for ever.
   int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
   std::map<std::string, int> concurrency_groups = {};
-  int max_pending_calls = -1;  ///< -1: no limit.
+  int max_pending_calls = -1;  ///< Made and not ended, those that run included; -1: no limit.
 };
 
 /// For `remote<&C::method>.options({…})(handle, …)`.

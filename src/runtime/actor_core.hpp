@@ -81,7 +81,7 @@ struct ActorCore {
   std::vector<Task*> begun;  // Calls inside the object, running or suspended.
   std::unordered_map<std::uint64_t, std::deque<HeldCall>> held;  // By caller.
   std::size_t held_count = 0;
-  std::size_t pending = 0;  // Submitted, not ended.
+  std::size_t pending = 0;  // Submitted (with max_pending_calls: accepted), not ended.
   std::uint64_t finished = 0;
   int restarts = 0;
   bool granted = false;  // Its resources are taken.

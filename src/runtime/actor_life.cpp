@@ -248,14 +248,6 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
 void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
   auto* call = static_cast<ActorCall*>(task);
   call->engine = core->engine_index;
-  if (core->options.max_pending_calls >= 0) {
-    const std::lock_guard lock(core->mutex);
-    if (core->pending >= static_cast<std::size_t>(core->options.max_pending_calls)) {
-      throw PendingCallsLimitExceededError(
-          "actor " + class_name(*core) + " has " + std::to_string(core->pending) +
-          " calls pending, its max_pending_calls; wait for some before making more");
-    }
-  }
   if (options != nullptr) {
     if (!options->concurrency_group.empty()) {
       std::uint32_t index = 0;
@@ -281,6 +273,15 @@ void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
     extra.max_retries = core->options.max_task_retries;
     task->flags |= kRetryable;
   }
+  if (core->options.max_pending_calls < 0) return;  // Counted by actor_submit().
+  // Last: nothing may refuse the call once it is counted.
+  const std::lock_guard lock(core->mutex);
+  if (core->pending >= static_cast<std::size_t>(core->options.max_pending_calls)) {
+    throw PendingCallsLimitExceededError(
+        actor_title(*core) + " has " + std::to_string(core->pending) +
+        " calls pending, its max_pending_calls; wait for some before making more");
+  }
+  ++core->pending;
 }
 
 void actors_shutdown(EngineParts& parts) {

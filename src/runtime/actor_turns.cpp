@@ -129,7 +129,7 @@ void actor_submit(ActorCore* core, Task* call, bool ready) {
   after.engine = Engine::by_index(core->engine_index);
   {
     const std::lock_guard lock(core->mutex);
-    ++core->pending;
+    if (core->options.max_pending_calls < 0) ++core->pending;  // Else actor_prepare() has.
     const auto held = core->held_count == 0 ? core->held.end() : core->held.find(call->parent);
     if (ready && core->state == ActorState::dead) {
       --core->pending;

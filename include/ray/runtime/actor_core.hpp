@@ -55,7 +55,8 @@ void actor_kill(ActorCore* core, bool no_restart);
 /// With a handle of its own. Throws InvalidArgumentError when there is none of that name or class.
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* actor_class);
 
-/// Readies a call for its actor: engine, retries, group. Throws PendingCallsLimitExceededError,
+/// Readies a call for its actor: engine, retries, group; with max_pending_calls it is counted, and
+/// must be submitted. Throws PendingCallsLimitExceededError,
 /// InvalidArgumentError (unknown group).
 void actor_prepare(ActorCore* core, Task* call, const MethodOptions* options);
 /// Submits a call. If some of its arguments are still missing, it keeps its place in line: then
