@@ -1,8 +1,10 @@
 // What a runtime tells of itself: state structs, the trace file, the status text.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <tuple>
 
 #include <ray/error.hpp>
 #include <ray/store/buffer.hpp>
@@ -61,6 +63,73 @@ private:
 
 /// Which row of the trace: workers by number, all drivers together as 0.
 std::uint64_t row(WorkerId worker) { return worker.value == kDriverWorker ? 0 : worker.value; }
+
+/// A demand as a person reads it: {"CPU": 1, "GPU": 0.5}.
+std::string shape(const Demand& demand) {
+  const auto part = [](std::string_view name, std::int64_t units) {
+    char text[40];
+    std::snprintf(text, sizeof text, ": %.15g",
+                  static_cast<double>(units) / static_cast<double>(kCpuUnit));
+    return json_string(printable(name)) + text;
+  };
+  std::string text = demand.cpu != 0 ? part("CPU", demand.cpu) : "";
+  for (const auto& [name, units] : demand.others) {
+    text += (text.empty() ? "" : ", ") + part(name, units);
+  }
+  return "{" + text + "}";
+}
+
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " pending " + what + (count == 1 ? "" : "s");
+}
+
+/// What is ready to run and lacks resources: each shape of demand and how many ask for it.
+std::string demands_of(EngineParts& parts) {
+  struct Askers {
+    std::string shape;
+    std::size_t tasks = 0;
+    std::size_t actors = 0;
+  };
+  const auto less = [](const Demand* a, const Demand* b) {
+    return std::tie(a->cpu, a->others) < std::tie(b->cpu, b->others);
+  };
+  std::vector<Askers> all;
+  {
+    const std::lock_guard lock(parts.ledger_mutex);
+    std::map<const Demand*, Askers, decltype(less)> by_shape(less);
+    for (const auto& [demand, task] : parts.waiting) {
+      if (task->sealed()) continue;  // Cancelled, and not taken out yet.
+      Askers& askers = by_shape[&demand];
+      ++(task->has(kInternal) ? askers.actors : askers.tasks);
+    }
+    for (auto& [demand, askers] : by_shape) {
+      askers.shape = shape(*demand);
+      all.push_back(std::move(askers));
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Askers& a, const Askers& b) {
+    return a.tasks + a.actors > b.tasks + b.actors;
+  });
+  std::string text;
+  // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
+  std::size_t plain = 0;
+  const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < lanes; ++i) plain += parts.lanes[i].load()->size_hint();
+  if (plain != 0) text += "  {\"CPU\": 1}: about " + counted(plain, "plain task") + "\n";
+  constexpr std::size_t kShapesMax = 10;
+  for (std::size_t i = 0; i < all.size() && i < kShapesMax; ++i) {
+    const Askers& askers = all[i];
+    text += "  " + askers.shape + ": ";
+    if (askers.tasks != 0) text += counted(askers.tasks, "task");
+    if (askers.tasks != 0 && askers.actors != 0) text += ", ";
+    if (askers.actors != 0) text += counted(askers.actors, "actor");
+    text += "\n";
+  }
+  if (all.size() > kShapesMax) {
+    text += "  … and " + std::to_string(all.size() - kShapesMax) + " more shapes\n";
+  }
+  return text.empty() ? "  (none)\n" : text;
+}
 
 }  // namespace
 
@@ -179,6 +248,7 @@ std::string status_of(Engine& engine) {
   const BufferUse arrays = buffer_use();
   text += "  " + amount(static_cast<double>(arrays.in_use) / 1e6) + " MB in arrays, " +
           amount(static_cast<double>(arrays.kept) / 1e6) + " MB kept for the next\n";
+  text += "Demands (what waits for resources):\n" + demands_of(engine.parts());
   if (state.task_events) {
     std::map<std::string, std::map<TaskState, std::size_t>> by_name;
     std::map<TaskState, std::size_t> all;

@@ -411,3 +411,48 @@ TEST_CASE("a name of ten megabytes is cut for a task and refused for an actor") 
   auto named = ray::actor<Echo>.options({.name = longest})();
   CHECK(ray::get_actor<Echo>(longest) == named);
 }
+
+TEST_CASE("status shows what waits for which resources") {
+  static probes::Gate gate;
+  constexpr auto hold = [](int x) {
+    gate.pass();
+    return x;
+  };
+  const auto shows = [](ray::Runtime& rt, const std::string& line) {
+    return eventually([&] { return rt.status().find("\n  " + line + "\n") != std::string::npos; },
+                      std::chrono::seconds(10));
+  };
+  ray::Runtime rt({.num_cpus = 2, .num_gpus = 2, .resources = {{"a \"disk\"", 20}}});
+  const probes::OpenAtExit guard(gate);
+  CHECK(shows(rt, "(none)"));
+  const auto holder = ray::remote<hold>.options(
+      {.num_cpus = 2, .num_gpus = 2, .resources = {{"a \"disk\"", 20}}})(0);
+  REQUIRE(gate.await_waiting(1));
+  CHECK(shows(rt, "(none)"));
+  std::vector<ray::ObjectRef<int>> refs;
+  for (int i = 0; i < 3; ++i) {
+    refs.push_back(ray::remote<add>.options({.num_gpus = 2})(i, 1));
+  }
+  refs.push_back(
+      ray::remote<add>.options({.num_cpus = 0, .resources = {{"a \"disk\"", 0.5}}})(1, 1));
+  auto echo = ray::actor<Echo>.options({.num_cpus = 1, .num_gpus = 2})();
+  CHECK(shows(rt, "{\"CPU\": 1, \"GPU\": 2}: 3 pending tasks, 1 pending actor"));
+  CHECK(shows(rt, "{\"a \\\"disk\\\"\": 0.5}: 1 pending task"));
+  refs.push_back(ray::remote<add>(1, 1));
+  CHECK(shows(rt, "{\"CPU\": 1}: about 1 pending plain task"));
+
+  for (int i = 2; i <= 20; ++i) {
+    refs.push_back(ray::remote<add>.options(
+        {.num_cpus = 0, .resources = {{"a \"disk\"", static_cast<double>(i)}}})(1, 1));
+  }
+  CHECK(shows(rt, "… and 11 more shapes"));
+  const std::string text = rt.status();
+  CHECK(text.size() < 5000);
+  ray::cancel(refs[0]);
+  CHECK(shows(rt, "{\"CPU\": 1, \"GPU\": 2}: 2 pending tasks, 1 pending actor"));
+  gate.open();
+  for (std::size_t i = 1; i < refs.size(); ++i)
+    CHECK(ray::try_get(refs[i], probes::kDeadline).has_value());
+  ray::kill(echo);
+  CHECK(shows(rt, "(none)"));
+}
