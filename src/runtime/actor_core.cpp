@@ -80,8 +80,26 @@ std::string actor_title(const ActorCore& core) {
   return title;
 }
 
+void Afterwards::fail(Task* call) {
+  std::uintptr_t seal = kCancelled;
+  if (!call->sealed()) {
+    seal = kFailed;
+    store_failure(call, make_failure(reason, task_name(call)));
+  }
+  if (engine != nullptr) {
+    engine->complete(call, seal);
+    return;
+  }
+  call->ops->release_arguments(call);
+  if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, seal, true);
+  if (seal_object(call, seal, kRuntimeRef)) return;
+  call->ops->drop(call, seal);
+  release(call, kRuntimeRef);
+}
+
 void Afterwards::run() {
   for (void* object : objects) cls->destroy(object);
+  for (Task* call : dead_calls) fail(call);
   if (engine != nullptr) {
     EngineParts& parts = engine->parts();
     if (forget != nullptr) {
@@ -100,14 +118,6 @@ void Afterwards::run() {
         actor_release(forget);
       }
       if (demand_waits) parts.pump();
-    }
-    for (Task* call : dead_calls) {
-      if (call->sealed()) {
-        engine->complete(call, kCancelled);
-      } else {
-        store_failure(call, make_failure(reason, task_name(call)));
-        engine->complete(call, kFailed);
-      }
     }
     if (release_demand) engine->parts().release_demand(demand);
     if (construct != nullptr) engine->enqueue_errand(construct);
@@ -203,9 +213,8 @@ void bury_if_done(ActorCore& core, Afterwards& after) {
        after);
 }
 
-void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error) {
-  Afterwards after;
-  after.engine = &engine;
+void actor_constructed(ActorCore& core, void* object, std::exception_ptr error) {
+  Afterwards after(core);
   after.cls = core.cls;
   {
     const std::lock_guard lock(core.mutex);
@@ -237,8 +246,7 @@ void actor_constructed(ActorCore& core, Engine& engine, void* object, std::excep
 }
 
 void actor_bury(ActorCore& core, std::exception_ptr reason) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     if (core.state == ActorState::dead) return;
@@ -248,8 +256,7 @@ void actor_bury(ActorCore& core, std::exception_ptr reason) {
 }
 
 void actor_bury_if_done(ActorCore& core) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     bury_if_done(core, after);
@@ -258,8 +265,7 @@ void actor_bury_if_done(ActorCore& core) {
 }
 
 bool actor_begin_restart(ActorCore& core, std::string end) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     if (core.state == ActorState::dead) return true;

@@ -100,7 +100,10 @@ void run_turn_task(Task* task);
 
 /// What follows once the lock is gone.
 struct Afterwards {
-  Engine* engine = nullptr;
+  explicit Afterwards(const ActorCore& core) : scope(&core), engine(scope.engine()) {}
+
+  ActorScope scope;
+  Engine* engine;  // Null when it is gone: then the actor is dead.
   std::vector<Task*> turns;
   std::vector<Task*> dead_calls;
   std::exception_ptr reason;
@@ -115,6 +118,9 @@ struct Afterwards {
   ActorCore* forget = nullptr;
 
   void run();
+
+private:
+  void fail(Task* call);
 };
 
 // The rules, in actor_core.cpp. All require the lock.
@@ -131,7 +137,7 @@ void bury_if_done(ActorCore& core, Afterwards& after);
 // What making and killing an actor need of its mailbox (actor_core.cpp).
 
 /// The creation ran: `object`, or why there is none.
-void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error);
+void actor_constructed(ActorCore& core, void* object, std::exception_ptr error);
 void actor_bury(ActorCore& core, std::exception_ptr reason);
 void actor_bury_if_done(ActorCore& core);
 /// The object is given up, as `end` says, and made anew; false if no restarts are left.

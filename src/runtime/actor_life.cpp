@@ -82,6 +82,17 @@ void actor_release_handle(ActorCore* core) noexcept {
 std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
 const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
 
+ActorScope::ActorScope(const ActorCore* core) : core_(core), engine_(thread_context.engine) {
+  if (engine_ != nullptr && engine_->index() == core->engine_index) return;
+  outside_.emplace(core->engine_index);
+  engine_ = outside_->engine();
+}
+
+Engine& ActorScope::require() const {
+  if (engine_ != nullptr) return *engine_;
+  throw ActorDiedError(actor_title(*core_) + " ended: its runtime was shut down");
+}
+
 ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
                       Creation* creation, bool* existed) {
   *existed = false;
@@ -187,12 +198,13 @@ void actor_construct(Task* task) {
   } else if (creation->has(kGranted)) {
     engine.parts().release_demand(core.demand);
   }
-  actor_constructed(core, engine, object, error);
+  actor_constructed(core, object, error);
   actor_release(&core);
 }
 
 void actor_kill(ActorCore* core, bool no_restart) {
-  Engine* engine = Engine::by_index(core->engine_index);
+  const ActorScope scope(core);
+  Engine* engine = scope.engine();
   if (engine == nullptr) return;
   std::vector<Task*> inside;
   {
@@ -264,7 +276,8 @@ void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
       }
       call->group = index;
     }
-    if (Engine* engine = Engine::by_index(core->engine_index)) {
+    const ActorScope scope(core);
+    if (Engine* engine = scope.engine()) {
       engine->apply(task, {.max_retries = 0, .name = options->name, .timeout = options->timeout});
     }
   }

@@ -158,22 +158,6 @@ struct EngineParts {
   void forget_stoppable(Task* task, TaskExtra& extra);
 };
 
-/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
-class OutsideCall {
-public:
-  explicit OutsideCall(std::uint16_t index);
-  ~OutsideCall();
-  OutsideCall(const OutsideCall&) = delete;
-  OutsideCall& operator=(const OutsideCall&) = delete;
-
-  /// Null when it is gone.
-  Engine* engine() const noexcept { return engine_; }
-
-private:
-  std::uint16_t index_;
-  Engine* engine_;
-};
-
 /// Adds `waiter` to what waits for `object`; false if it is sealed already.
 bool add_waiter(Object* object, Waiter* waiter) noexcept;
 /// Takes it out again; false if the object was sealed meanwhile and the waiter is (being) told.

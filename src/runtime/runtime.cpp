@@ -89,15 +89,6 @@ void throw_pool_misuse(const char* why) {
   throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
 }
 
-Engine& engine_of(ActorCore* core) {
-  Engine* engine = Engine::by_index(core->engine_index);
-  if (engine == nullptr) {
-    throw ActorDiedError("actor " + std::string(core->cls->name()) +
-                         " ended: its runtime was shut down");
-  }
-  return *engine;
-}
-
 void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout) {
   throw GetTimeoutError(
       "get of '" + task_name(object) + "' timed out after " +

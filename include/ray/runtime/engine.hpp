@@ -237,4 +237,20 @@ private:
 /// More than there are threads: while one spins, nobody is woken.
 inline constexpr int kNoWake = 1 << 30;
 
+/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
+class OutsideCall {
+public:
+  explicit OutsideCall(std::uint16_t index);
+  ~OutsideCall();
+  OutsideCall(const OutsideCall&) = delete;
+  OutsideCall& operator=(const OutsideCall&) = delete;
+
+  /// Null when it is gone.
+  Engine* engine() const noexcept { return engine_; }
+
+private:
+  std::uint16_t index_;
+  Engine* engine_;
+};
+
 }  // namespace ray::detail
