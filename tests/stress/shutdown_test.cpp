@@ -386,7 +386,7 @@ TEST_CASE("a runtime ends after each step of what can be half done") {
 
 TEST_CASE("a runtime ends while other threads wait, cancel, call its actors and drop handles") {
   auto random = stress::seeded("meddlers");
-  for (int round = 0; round < scaled(40); ++round) {
+  for (int round = 0; round < scaled(15); ++round) {
     Kept kept;
     auto rt = std::make_unique<ray::Runtime>(ray::RuntimeOptions{.num_cpus = 2});
     kept.objects.push_back(rt->put(Counted(1)));
