@@ -21,3 +21,4 @@
 #include "store/buffer.cpp"
 #include "task/record.cpp"
 #include "task/slab.cpp"
+#include "task/text.cpp"

@@ -123,13 +123,11 @@ auto submit_method(SourceSite site, const MethodOptions* options, Handle&& handl
   }
 }
 
-/// The engine an actor belongs to; throws ActorDiedError when it is gone.
-Engine& engine_of(ActorCore* core);
-
 template <class R, class... A>
 auto submit_call_record(ActorCore* core, SourceSite site, const MethodOptions* options,
                         A&&... arguments) {
-  Engine& engine = engine_of(core);
+  const ActorScope scope(core);
+  Engine& engine = scope.require();
   R* record = R::make(std::forward<A>(arguments)...);
   record->core = core;
   actor_retain(core);

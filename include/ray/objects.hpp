@@ -53,7 +53,8 @@ using Gotten = std::conditional_t<std::is_copy_constructible_v<T> || Owned, T,
 inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
   if (timeout.count() < 0) {
     throw InvalidArgumentError("ray: timeout = " + std::to_string(timeout.count()) +
-                               " ns: must not be negative");
+                               " ns: must not be negative; 0 looks without waiting, and without "
+                               "a timeout the call waits for as long as it takes");
   }
   const auto now = Clock::now();
   if (timeout >= Clock::time_point::max() - now) return Clock::time_point::max();
@@ -160,7 +161,8 @@ T get(ObjectRef<T>&& ref) {
   return detail::take_value(ref);
 }
 
-/// With a timeout: throws GetTimeoutError when it is not there by then. 0 only looks.
+/// With a timeout: throws GetTimeoutError when it is not there by then. 0 only looks; a negative
+/// one throws InvalidArgumentError, also when the value is there.
 template <class T, class Rep, class Period>
 std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref,
                                          std::chrono::duration<Rep, Period> timeout) {

@@ -57,7 +57,7 @@ struct TaskOptions {
   std::map<std::string, double> resources = {};
   int max_retries = 3;            ///< -1: for ever.
   bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
-  std::string name = {};
+  std::string name = {};          ///< The first 256 bytes count.
   SchedulingStrategy scheduling_strategy = {};
   std::optional<std::chrono::nanoseconds> timeout = {};  ///< From submission; then cancelled.
   int generator_backpressure = 64;  ///< Items an unread stream holds before its task pauses.
@@ -70,14 +70,14 @@ struct ActorOptions {
   double num_gpus = 0;
   double memory = 0;
   std::map<std::string, double> resources = {};
-  std::string name = {};
+  std::string name = {};       ///< At most 256 bytes, as that of a concurrency group.
   bool get_if_exists = false;  ///< With `name`: the running actor of that name, if there is one.
   Lifetime lifetime = Lifetime::owner;
   int max_restarts = 0;      ///< -1: for ever.
   int max_task_retries = 0;  ///< -1: for ever.
   int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
   std::map<std::string, int> concurrency_groups = {};
-  int max_pending_calls = -1;  ///< -1: no limit.
+  int max_pending_calls = -1;  ///< Made and not ended, those that run included; -1: no limit.
 };
 
 /// For `remote<&C::method>.options({…})(handle, …)`.

@@ -5,6 +5,8 @@
 
 #include <ray/error.hpp>
 
+#include "task/text.hpp"
+
 namespace ray::detail {
 
 void CallQueue::push_back(Task* call) noexcept {
@@ -58,10 +60,48 @@ constexpr ObjectOps kTurnOps = {
     .seal_elements = nullptr,
 };
 
+std::string message_of(const std::exception_ptr& reason) {
+  try {
+    std::rethrow_exception(reason);
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+
+void give_up(Instance& instance, std::string end) {
+  if (instance.dead) return;  // It ended for what came first.
+  instance.dead = true;
+  instance.end = std::move(end);
+}
+
 }  // namespace
+
+std::string actor_title(const ActorCore& core) {
+  std::string title = "actor " + std::string(core.cls->name());
+  if (!core.options.name.empty()) title += " \"" + printable(core.options.name) + "\"";
+  return title;
+}
+
+void Afterwards::fail(Task* call) {
+  std::uintptr_t seal = kCancelled;
+  if (!call->sealed()) {
+    seal = kFailed;
+    store_failure(call, make_failure(reason, task_name(call)));
+  }
+  if (engine != nullptr) {
+    engine->complete(call, seal);
+    return;
+  }
+  call->ops->release_arguments(call);
+  if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, seal, true);
+  if (seal_object(call, seal, kRuntimeRef)) return;
+  call->ops->drop(call, seal);
+  release(call, kRuntimeRef);
+}
 
 void Afterwards::run() {
   for (void* object : objects) cls->destroy(object);
+  for (Task* call : dead_calls) fail(call);
   if (engine != nullptr) {
     EngineParts& parts = engine->parts();
     if (forget != nullptr) {
@@ -80,14 +120,6 @@ void Afterwards::run() {
         actor_release(forget);
       }
       if (demand_waits) parts.pump();
-    }
-    for (Task* call : dead_calls) {
-      if (call->sealed()) {
-        engine->complete(call, kCancelled);
-      } else {
-        store_failure(call, make_failure(reason, task_name(call)));
-        engine->complete(call, kFailed);
-      }
     }
     if (release_demand) engine->parts().release_demand(demand);
     if (construct != nullptr) engine->enqueue_errand(construct);
@@ -152,7 +184,7 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   }
   core.pending -= after.dead_calls.size();
   if (core.instance != nullptr) {
-    core.instance->dead = true;
+    give_up(*core.instance, message_of(reason));
     if (core.instance->users == 0 && core.instance->object != nullptr) {
       after.objects.push_back(std::exchange(core.instance->object, nullptr));
     }
@@ -177,13 +209,14 @@ void bury_if_done(ActorCore& core, Afterwards& after) {
       core.state == ActorState::restarting) {
     return;
   }
-  bury(core, std::make_exception_ptr(ActorDiedError("the actor ended: its last handle is gone")),
+  bury(core,
+       std::make_exception_ptr(
+           ActorDiedError(actor_title(core) + " ended in order: its last handle is gone")),
        after);
 }
 
-void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error) {
-  Afterwards after;
-  after.engine = &engine;
+void actor_constructed(ActorCore& core, void* object, std::exception_ptr error) {
+  Afterwards after(core);
   after.cls = core.cls;
   {
     const std::lock_guard lock(core.mutex);
@@ -203,6 +236,11 @@ void actor_constructed(ActorCore& core, Engine& engine, void* object, std::excep
       core.creating = true;
       after.construct = core.creation;
     } else {
+      if (core.restarts != 0) {
+        error = std::make_exception_ptr(ActorDiedError(message_of(error) + " (after " +
+                                                       std::to_string(core.restarts) +
+                                                       " restarts, all that max_restarts allows)"));
+      }
       bury(core, std::move(error), after);
     }
   }
@@ -210,8 +248,7 @@ void actor_constructed(ActorCore& core, Engine& engine, void* object, std::excep
 }
 
 void actor_bury(ActorCore& core, std::exception_ptr reason) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     if (core.state == ActorState::dead) return;
@@ -221,8 +258,7 @@ void actor_bury(ActorCore& core, std::exception_ptr reason) {
 }
 
 void actor_bury_if_done(ActorCore& core) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     bury_if_done(core, after);
@@ -230,9 +266,8 @@ void actor_bury_if_done(ActorCore& core) {
   after.run();
 }
 
-bool actor_begin_restart(ActorCore& core) {
-  Afterwards after;
-  after.engine = Engine::by_index(core.engine_index);
+bool actor_begin_restart(ActorCore& core, std::string end) {
+  Afterwards after(core);
   {
     const std::lock_guard lock(core.mutex);
     if (core.state == ActorState::dead) return true;
@@ -241,7 +276,7 @@ bool actor_begin_restart(ActorCore& core) {
     core.state = ActorState::restarting;
     after.cls = core.cls;
     if (core.instance != nullptr) {
-      core.instance->dead = true;
+      give_up(*core.instance, std::move(end));
       if (core.instance->users == 0 && core.instance->object != nullptr) {
         after.objects.push_back(std::exchange(core.instance->object, nullptr));
       }

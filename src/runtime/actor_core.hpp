@@ -29,6 +29,7 @@ struct Instance {
   void* object = nullptr;
   int users = 0;  // Calls that have begun and not ended.
   bool dead = false;
+  std::string end;  // Why, once it is dead.
 };
 
 /// A first-in-first-out list of calls through their `next`.
@@ -80,7 +81,7 @@ struct ActorCore {
   std::vector<Task*> begun;  // Calls inside the object, running or suspended.
   std::unordered_map<std::uint64_t, std::deque<HeldCall>> held;  // By caller.
   std::size_t held_count = 0;
-  std::size_t pending = 0;  // Submitted, not ended.
+  std::size_t pending = 0;  // Submitted (with max_pending_calls: accepted), not ended.
   std::uint64_t finished = 0;
   int restarts = 0;
   bool granted = false;  // Its resources are taken.
@@ -99,7 +100,10 @@ void run_turn_task(Task* task);
 
 /// What follows once the lock is gone.
 struct Afterwards {
-  Engine* engine = nullptr;
+  explicit Afterwards(const ActorCore& core) : scope(&core), engine(scope.engine()) {}
+
+  ActorScope scope;
+  Engine* engine;  // Null when it is gone: then the actor is dead.
   std::vector<Task*> turns;
   std::vector<Task*> dead_calls;
   std::exception_ptr reason;
@@ -114,6 +118,9 @@ struct Afterwards {
   ActorCore* forget = nullptr;
 
   void run();
+
+private:
+  void fail(Task* call);
 };
 
 // The rules, in actor_core.cpp. All require the lock.
@@ -130,10 +137,12 @@ void bury_if_done(ActorCore& core, Afterwards& after);
 // What making and killing an actor need of its mailbox (actor_core.cpp).
 
 /// The creation ran: `object`, or why there is none.
-void actor_constructed(ActorCore& core, Engine& engine, void* object, std::exception_ptr error);
+void actor_constructed(ActorCore& core, void* object, std::exception_ptr error);
 void actor_bury(ActorCore& core, std::exception_ptr reason);
 void actor_bury_if_done(ActorCore& core);
-/// The object is given up and made anew; false if no restarts are left.
-bool actor_begin_restart(ActorCore& core);
+/// The object is given up, as `end` says, and made anew; false if no restarts are left.
+bool actor_begin_restart(ActorCore& core, std::string end);
+/// The class and the name of an actor, as messages say it.
+std::string actor_title(const ActorCore& core);
 
 }  // namespace ray::detail

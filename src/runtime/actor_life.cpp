@@ -4,6 +4,7 @@
 #include <ray/error.hpp>
 
 #include "runtime/actor_core.hpp"
+#include "task/text.hpp"
 
 namespace ray::detail {
 
@@ -23,8 +24,17 @@ void check(const ActorOptions& options) {
   if (options.max_pending_calls == 0) {
     at_least("max_pending_calls", 0, 1, "-1 (no limit), or 1 or more");
   }
+  const auto fits = [](const std::string& field, const std::string& name) {
+    if (name.size() > kNameMax) {
+      throw InvalidArgumentError("ActorOptions::" + field + ": a name of " +
+                                 std::to_string(name.size()) + " bytes; at most " +
+                                 std::to_string(kNameMax) + " are allowed");
+    }
+  };
+  fits("name = \"" + printable(options.name, 32) + "\"", options.name);
   for (const auto& [name, limit] : options.concurrency_groups) {
-    const std::string field = "concurrency_groups[\"" + name + "\"]";
+    const std::string field = "concurrency_groups[\"" + printable(name, 32) + "\"]";
+    fits(field, name);
     at_least(field.c_str(), limit, 1, "at least 1");
     if (name.empty()) {
       throw InvalidArgumentError("ActorOptions::concurrency_groups: a group needs a name");
@@ -72,6 +82,17 @@ void actor_release_handle(ActorCore* core) noexcept {
 std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
 const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
 
+ActorScope::ActorScope(const ActorCore* core) : core_(core), engine_(thread_context.engine) {
+  if (engine_ != nullptr && engine_->index() == core->engine_index) return;
+  outside_.emplace(core->engine_index);
+  engine_ = outside_->engine();
+}
+
+Engine& ActorScope::require() const {
+  if (engine_ != nullptr) return *engine_;
+  throw ActorDiedError(actor_title(*core_) + " ended: its runtime was shut down");
+}
+
 ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
                       Creation* creation, bool* existed) {
   *existed = false;
@@ -117,7 +138,7 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
           return found->second;
         }
         if (found->second->handles.load() != 0) {
-          throw InvalidArgumentError("ActorOptions::name = \"" + options.name +
+          throw InvalidArgumentError("ActorOptions::name = \"" + printable(options.name) +
                                      "\": an actor of class " + class_name(*found->second) +
                                      " has that name; kill it, choose another name, or say "
                                      "get_if_exists");
@@ -139,7 +160,7 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
     }
     if (never) {
       actor_bury(*made, std::make_exception_ptr(UnschedulableError(
-                            "actor " + class_name(*made) + " can never start: it " + *never)));
+                            actor_title(*made) + " can never start: it " + *never)));
     } else {
       TaskExtra& extra = extra_of(creation);
       extra.has_demand = true;
@@ -170,19 +191,20 @@ void actor_construct(Task* task) {
       }
       object = creation->construct(creation, core.options.max_restarts != 0);
     } catch (...) {
-      error = std::make_exception_ptr(ActorDiedError("actor " + class_name(core) +
+      error = std::make_exception_ptr(ActorDiedError(actor_title(core) +
                                                      " could not start: its constructor threw " +
                                                      describe(std::current_exception())));
     }
   } else if (creation->has(kGranted)) {
     engine.parts().release_demand(core.demand);
   }
-  actor_constructed(core, engine, object, error);
+  actor_constructed(core, object, error);
   actor_release(&core);
 }
 
 void actor_kill(ActorCore* core, bool no_restart) {
-  Engine* engine = Engine::by_index(core->engine_index);
+  const ActorScope scope(core);
+  Engine* engine = scope.engine();
   if (engine == nullptr) return;
   std::vector<Task*> inside;
   {
@@ -191,14 +213,18 @@ void actor_kill(ActorCore* core, bool no_restart) {
     inside = core->begun;
     for (Task* call : inside) retain(call, kRuntimeRef);
   }
-  const bool restarts = !no_restart && actor_begin_restart(*core);
+  const std::string killed = actor_title(*core) + " was killed by ray::kill";
+  const bool restarts =
+      !no_restart &&
+      actor_begin_restart(*core, killed +
+                                     " while this call ran, and starts again; calls with "
+                                     "ActorOptions::max_task_retries would be repeated");
   if (!restarts) {
-    actor_bury(*core, std::make_exception_ptr(
-                          ActorDiedError("actor " + class_name(*core) + " was killed" +
-                                         (no_restart ? "; make a new one, or kill with "
-                                                       "{.no_restart = false} to start it again"
-                                                     : " and has no restarts left: raise "
-                                                       "max_restarts"))));
+    const std::string advice =
+        no_restart ? "; make a new one, or kill with {.no_restart = false} to start it again"
+                   : " and had used up its restarts; raise max_restarts (" +
+                         std::to_string(core->options.max_restarts) + ")";
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(killed + advice)));
   }
   for (Task* call : inside) {
     if (!restarts || !call->has(kRetryable)) {
@@ -217,7 +243,7 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
   std::unique_lock lock(parts.actors_mutex);
   const auto found = parts.named_actors.find(std::string(name));
   if (found == parts.named_actors.end() || !try_retain_handle(found->second)) {
-    throw InvalidArgumentError("get_actor(\"" + std::string(name) +
+    throw InvalidArgumentError("get_actor(\"" + printable(name) +
                                "\"): no actor of that name is alive in this runtime");
   }
   if (found->second->cls != cls) {
@@ -225,8 +251,8 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
     ActorCore* other = found->second;
     lock.unlock();
     actor_release_handle(other);
-    throw InvalidArgumentError("get_actor(\"" + std::string(name) + "\"): that actor is a " +
-                               there + ", not a " + std::string(cls->name()));
+    throw InvalidArgumentError("get_actor(\"" + printable(name) + "\"): that actor is a " + there +
+                               ", not a " + std::string(cls->name()));
   }
   return found->second;
 }
@@ -234,14 +260,6 @@ ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* c
 void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
   auto* call = static_cast<ActorCall*>(task);
   call->engine = core->engine_index;
-  if (core->options.max_pending_calls >= 0) {
-    const std::lock_guard lock(core->mutex);
-    if (core->pending >= static_cast<std::size_t>(core->options.max_pending_calls)) {
-      throw PendingCallsLimitExceededError(
-          "actor " + class_name(*core) + " has " + std::to_string(core->pending) +
-          " calls pending, its max_pending_calls; wait for some before making more");
-    }
-  }
   if (options != nullptr) {
     if (!options->concurrency_group.empty()) {
       std::uint32_t index = 0;
@@ -251,13 +269,15 @@ void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
       }
       if (index == core->groups.size()) {
         throw InvalidArgumentError("MethodOptions::concurrency_group = \"" +
-                                   options->concurrency_group + "\": actor " + class_name(*core) +
+                                   printable(options->concurrency_group) + "\": actor " +
+                                   class_name(*core) +
                                    " has no such group; name it in ActorOptions::"
                                    "concurrency_groups");
       }
       call->group = index;
     }
-    if (Engine* engine = Engine::by_index(core->engine_index)) {
+    const ActorScope scope(core);
+    if (Engine* engine = scope.engine()) {
       engine->apply(task, {.max_retries = 0, .name = options->name, .timeout = options->timeout});
     }
   }
@@ -266,6 +286,15 @@ void actor_prepare(ActorCore* core, Task* task, const MethodOptions* options) {
     extra.max_retries = core->options.max_task_retries;
     task->flags |= kRetryable;
   }
+  if (core->options.max_pending_calls < 0) return;  // Counted by actor_submit().
+  // Last: nothing may refuse the call once it is counted.
+  const std::lock_guard lock(core->mutex);
+  if (core->pending >= static_cast<std::size_t>(core->options.max_pending_calls)) {
+    throw PendingCallsLimitExceededError(
+        actor_title(*core) + " has " + std::to_string(core->pending) +
+        " calls pending, its max_pending_calls; wait for some before making more");
+  }
+  ++core->pending;
 }
 
 void actors_shutdown(EngineParts& parts) {
@@ -278,7 +307,7 @@ void actors_shutdown(EngineParts& parts) {
   std::sort(cores.begin(), cores.end(),
             [](const ActorCore* a, const ActorCore* b) { return a->id < b->id; });
   for (ActorCore* core : cores) {
-    actor_bury(*core, std::make_exception_ptr(ActorDiedError("actor " + class_name(*core) +
+    actor_bury(*core, std::make_exception_ptr(ActorDiedError(actor_title(*core) +
                                                              " ended: its runtime was shut down")));
     actor_release(core);
   }

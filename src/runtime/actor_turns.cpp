@@ -28,8 +28,7 @@ bool execute(Engine& engine, Instance& instance, Task* call) {
 
 /// Runs up to `budget` calls of a group. Requires: the caller holds one of the group's turns.
 void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
-  Afterwards after;
-  after.engine = &engine;
+  Afterwards after(core);
   Task* call = nullptr;
   Task* done = nullptr;  // Ended, and out of `begun`.
   std::shared_ptr<Instance> instance;
@@ -125,11 +124,10 @@ bool actor_run_inline(Task* call) {
 }
 
 void actor_submit(ActorCore* core, Task* call, bool ready) {
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
+  Afterwards after(*core);
   {
     const std::lock_guard lock(core->mutex);
-    ++core->pending;
+    if (core->options.max_pending_calls < 0) ++core->pending;  // Else actor_prepare() has.
     const auto held = core->held_count == 0 ? core->held.end() : core->held.find(call->parent);
     if (ready && core->state == ActorState::dead) {
       --core->pending;
@@ -149,8 +147,7 @@ void actor_submit(ActorCore* core, Task* call, bool ready) {
 
 void actor_post(Task* call) {
   ActorCore* core = core_of(call);
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
+  Afterwards after(*core);
   {
     const std::lock_guard lock(core->mutex);
     const auto held = core->held.find(call->parent);
@@ -183,9 +180,7 @@ void actor_post(Task* call) {
 
 void actor_resume(Task* call) {
   ActorCore* core = core_of(call);
-  Engine* engine = Engine::by_index(core->engine_index);
-  Afterwards after;
-  after.engine = engine;
+  Afterwards after(*core);
   {
     const std::lock_guard lock(core->mutex);
     Group& group = group_of(*core, call);
@@ -211,6 +206,13 @@ std::vector<Task*> actor_blockers(Task* call) {
   return blockers;
 }
 
+std::string actor_end_of(Task* call) {
+  ActorCore* core = core_of(call);
+  const std::lock_guard lock(core->mutex);
+  const auto& instance = static_cast<ActorCall*>(call)->instance;
+  return instance != nullptr ? instance->end : "its actor is dead";
+}
+
 bool actor_gave_up(Task* call) {
   ActorCore* core = core_of(call);
   const std::lock_guard lock(core->mutex);
@@ -221,8 +223,7 @@ bool actor_gave_up(Task* call) {
 bool actor_retries(Task* call, std::uintptr_t seal) {
   if (!call->has(kRetryable) || call->sealed()) return false;
   ActorCore* core = core_of(call);
-  Afterwards after;
-  after.engine = Engine::by_index(core->engine_index);
+  Afterwards after(*core);
   TaskExtra& extra = extra_of(call);
   {
     const std::lock_guard lock(core->mutex);

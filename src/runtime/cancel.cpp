@@ -20,11 +20,11 @@ void Engine::cancel(Object* object, CancelOptions options) {
   if (options.recursive) engine->parts_->cancel_children(task->task_id());
 }
 
-void Engine::cancel_here(Task* task) {
+void Engine::cancel_here(Task* task, std::uintptr_t seal) {
   EngineParts& parts = *parts_;
-  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kCancelled, false);
+  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, false);
   if (!task->sealed() && task->has(kTraced)) Events::state(task, TaskState::cancelled);
-  seal_object(task, kCancelled);
+  seal_object(task, seal);
   parts.request_stop(task);
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
   if (extra != nullptr && extra->has_demand) parts.pump();  // It may have stood in line there.
@@ -91,7 +91,7 @@ void EngineParts::cancel_children(std::uint64_t id) {
     }
   }
   for (Task* task : asleep) {
-    engine.cancel_here(task);
+    engine.cancel_here(task, kParentCancelled);
     release(task, kRuntimeRef);
   }
 }

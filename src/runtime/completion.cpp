@@ -72,7 +72,13 @@ FailurePtr failure_of(Object* object) {
     case kFailed:
       return stored_failure(object);
     case kCancelled:
-      return sealed_by(std::make_exception_ptr(TaskCancelledError(who + " was cancelled")));
+      return sealed_by(
+          std::make_exception_ptr(TaskCancelledError(who + " was cancelled by ray::cancel")));
+    case kParentCancelled:
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who +
+          " was cancelled together with the task that had started it; to spare it, cancel "
+          "with {.recursive = false}")));
     case kTimedOut:
       return sealed_by(std::make_exception_ptr(
           TaskCancelledError(who +
@@ -80,11 +86,10 @@ FailurePtr failure_of(Object* object) {
                              "TaskOptions::timeout")));
     case kShutdown:
       return sealed_by(std::make_exception_ptr(TaskCancelledError(
-          who + " did not run: its runtime was shut down first; get its result before")));
+          who + " did not end: its runtime was shut down first; get its result before")));
     case kActorDied:
       return sealed_by(std::make_exception_ptr(
-          ActorDiedError(who + " did not finish: its actor is dead (killed, ended, or failed to "
-                               "start); make a new one, or set max_restarts")));
+          ActorDiedError(who + " did not end: " + actor_end_of(producer_of(object)))));
     default:
       break;
   }
@@ -150,9 +155,9 @@ void leave_object(Object* object) noexcept {
   }
 }
 
-bool seal_object(Object* object, std::uintptr_t seal, Maker maker) noexcept {
-  const bool leaves = maker == Maker::leaves;
-  const bool retires = leaves && object->ops->retires;
+bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
+  const bool retires = references == kRuntimeRef && object->ops->retires;
+  if (retires) references = 0;
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
     if (is_sealed(word)) return false;
@@ -171,7 +176,7 @@ bool seal_object(Object* object, std::uintptr_t seal, Maker maker) noexcept {
   }
   if (word < kSealMax) {
     if (retires && (word & kAbandoned) != 0) destroy_object(object);
-    if (leaves && !retires) release(object, kRuntimeRef);
+    if (references != 0) release(object, references);
     return true;
   }
   if (seal != kValue) {
@@ -183,7 +188,7 @@ bool seal_object(Object* object, std::uintptr_t seal, Maker maker) noexcept {
   }
   // Before the waiters hear of it: one of them may want to move the value out. Each of them holds
   // a reference, so while there are waiters the object stays.
-  if (leaves && !retires) release(object, kRuntimeRef);
+  if (references != 0) release(object, references);
   // In the order in which they came.
   Waiter* list = nullptr;
   for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr;) {
@@ -227,7 +232,7 @@ void make_ready(Task* task) noexcept {
   if (engine == nullptr) {  // Its runtime is gone.
     task->ops->release_arguments(task);
     if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);
-    if (!seal_object(task, kShutdown, Maker::leaves)) leave_object(task);
+    if (!seal_object(task, kShutdown, kRuntimeRef)) leave_object(task);
     return;
   }
   if (task->failing.load(std::memory_order_acquire) != 0 && task->ops->kind == ObjectKind::task) {
@@ -273,7 +278,7 @@ void Engine::seal_result(Task* task, std::uintptr_t seal) {
   const Frame* frame = context.frame;
   context.wants_next = frame != nullptr && frame->task == task && frame->chains;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
-  if (!seal_object(task, seal, Maker::leaves)) {
+  if (!seal_object(task, seal, kRuntimeRef)) {
     // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
     if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);
     leave_object(task);
@@ -281,7 +286,7 @@ void Engine::seal_result(Task* task, std::uintptr_t seal) {
   context.wants_next = false;
 }
 
-void Engine::fail_current(Task* task) {
+void Engine::fail(Task* task, std::exception_ptr error) {
   // An actor's method is not tried again because it threw; see actor_retries() for when it is.
   if (task->has(kRetryable) && task->ops->kind == ObjectKind::task && !task->sealed() &&
       !parts_->stopping.load(std::memory_order_relaxed)) {
@@ -294,7 +299,7 @@ void Engine::fail_current(Task* task) {
       return;
     }
   }
-  store_failure(task, make_failure(std::current_exception(), task_name(task)));
+  store_failure(task, make_failure(std::move(error), task_name(task)));
   complete(task, kFailed);
 }
 

@@ -12,6 +12,7 @@
 #include <ray/error.hpp>
 
 #include "runtime/parts.hpp"
+#include "task/text.hpp"
 
 namespace ray::detail {
 
@@ -232,7 +233,7 @@ void Engine::drain() {
     for (Task* task : ended) {
       again = true;
       retain(task, kRuntimeRef);
-      cancel_here(task);
+      cancel_here(task, kShutdown);
       release(task, kRuntimeRef);
     }
     while (Task* task = parts.pop_errand()) {
@@ -308,8 +309,8 @@ std::string task_name(Object* object) {
   Task* task = producer_of(object);
   if (task == nullptr) return "object " + hex_id(object->task_id());
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
-  if (extra != nullptr && !extra->name.empty()) return extra->name;
-  return std::string(task->ops->name());
+  if (extra != nullptr && !extra->name.empty()) return printable(extra->name);
+  return printable(task->ops->name());
 }
 
 void Engine::apply(Task* task, const TaskOptions& options) {
@@ -347,8 +348,8 @@ void Engine::apply(Task* task, const TaskOptions& options) {
     return;
   }
   TaskExtra& extra = extra_of(task);
-  extra.name = options.name;
-  if (task->has(kTraced) && !options.name.empty()) parts_->events.named(task, options.name);
+  extra.name = cut(options.name);
+  if (task->has(kTraced) && !options.name.empty()) parts_->events.named(task, extra.name);
   extra.has_demand = !plain;
   extra.demand = demand;
   extra.max_retries = options.max_retries;

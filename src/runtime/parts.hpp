@@ -28,7 +28,7 @@ namespace ray::detail {
 
 /// What few tasks have. Owned by the task's record.
 struct TaskExtra {
-  std::string name;
+  std::string name;  // As given, but cut to kNameMax.
   Demand demand;
   bool has_demand = false;
   int max_retries = 0;
@@ -42,7 +42,7 @@ struct TaskExtra {
 
 /// The extra of a task, made if it has none yet.
 TaskExtra& extra_of(Task* task);
-/// The name a person knows the task by: TaskOptions::name or the function's.
+/// The name a person knows the task by: TaskOptions::name or the function's, fit to be printed.
 std::string task_name(Object* object);
 
 struct Worker {
@@ -181,22 +181,6 @@ inline void Engine::run_admitted(Task* task, bool chains, ThreadContext& context
   context.cpu_held = held;
 }
 
-/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
-class OutsideCall {
-public:
-  explicit OutsideCall(std::uint16_t index);
-  ~OutsideCall();
-  OutsideCall(const OutsideCall&) = delete;
-  OutsideCall& operator=(const OutsideCall&) = delete;
-
-  /// Null when it is gone.
-  Engine* engine() const noexcept { return engine_; }
-
-private:
-  std::uint16_t index_;
-  Engine* engine_;
-};
-
 /// Adds `waiter` to what waits for `object`; false if it is sealed already.
 bool add_waiter(Object* object, Waiter* waiter) noexcept;
 /// Takes it out again; false if the object was sealed meanwhile and the waiter is (being) told.
@@ -225,6 +209,8 @@ void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);
 void actor_resume(Task* task);
+/// Why the object that a call had begun on was given up, in words.
+std::string actor_end_of(Task* call);
 /// Whether the object that a running call is inside of was given up by a kill.
 bool actor_gave_up(Task* call);
 

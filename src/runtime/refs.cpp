@@ -81,7 +81,8 @@ bool RefAwaiterBase::suspend_foreign(std::coroutine_handle<> coroutine) {
   node_.target = reinterpret_cast<std::uintptr_t>(&node_) | Waiter::kCallback;
   node_.fire = [](CallbackWaiter* node) {
     Task* task = static_cast<CoroutineWaiter*>(node)->task;
-    if (Engine* home = Engine::by_index(task->engine)) {
+    const OutsideCall call(task->engine);
+    if (Engine* home = call.engine()) {
       home->enqueue_errand(task);
     } else {
       run_resumption(task);

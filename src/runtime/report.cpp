@@ -1,37 +1,21 @@
 // What a runtime tells of itself: state structs, the trace file, the status text.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <tuple>
 
 #include <ray/error.hpp>
 #include <ray/store/buffer.hpp>
 
 #include "runtime/actor_core.hpp"
 #include "runtime/parts.hpp"
+#include "task/text.hpp"
 
 namespace ray::detail {
 
 namespace {
-
-/// A JSON string, with everything escaped that must be.
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(byte));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
 
 std::string micros(std::chrono::nanoseconds time) {
   char text[40];
@@ -80,6 +64,73 @@ private:
 /// Which row of the trace: workers by number, all drivers together as 0.
 std::uint64_t row(WorkerId worker) { return worker.value == kDriverWorker ? 0 : worker.value; }
 
+/// A demand as a person reads it: {"CPU": 1, "GPU": 0.5}.
+std::string shape(const Demand& demand) {
+  const auto part = [](std::string_view name, std::int64_t units) {
+    char text[40];
+    std::snprintf(text, sizeof text, ": %.15g",
+                  static_cast<double>(units) / static_cast<double>(kCpuUnit));
+    return json_string(printable(name)) + text;
+  };
+  std::string text = demand.cpu != 0 ? part("CPU", demand.cpu) : "";
+  for (const auto& [name, units] : demand.others) {
+    text += (text.empty() ? "" : ", ") + part(name, units);
+  }
+  return "{" + text + "}";
+}
+
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " pending " + what + (count == 1 ? "" : "s");
+}
+
+/// What is ready to run and lacks resources: each shape of demand and how many ask for it.
+std::string demands_of(EngineParts& parts) {
+  struct Askers {
+    std::string shape;
+    std::size_t tasks = 0;
+    std::size_t actors = 0;
+  };
+  const auto less = [](const Demand* a, const Demand* b) {
+    return std::tie(a->cpu, a->others) < std::tie(b->cpu, b->others);
+  };
+  std::vector<Askers> all;
+  {
+    const std::lock_guard lock(parts.ledger_mutex);
+    std::map<const Demand*, Askers, decltype(less)> by_shape(less);
+    for (const auto& [demand, task] : parts.waiting) {
+      if (task->sealed()) continue;  // Cancelled, and not taken out yet.
+      Askers& askers = by_shape[&demand];
+      ++(task->has(kInternal) ? askers.actors : askers.tasks);
+    }
+    for (auto& [demand, askers] : by_shape) {
+      askers.shape = shape(*demand);
+      all.push_back(std::move(askers));
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Askers& a, const Askers& b) {
+    return a.tasks + a.actors > b.tasks + b.actors;
+  });
+  std::string text;
+  // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
+  std::size_t plain = 0;
+  const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < lanes; ++i) plain += parts.lanes[i].load()->size_hint();
+  if (plain != 0) text += "  {\"CPU\": 1}: about " + counted(plain, "plain task") + "\n";
+  constexpr std::size_t kShapesMax = 10;
+  for (std::size_t i = 0; i < all.size() && i < kShapesMax; ++i) {
+    const Askers& askers = all[i];
+    text += "  " + askers.shape + ": ";
+    if (askers.tasks != 0) text += counted(askers.tasks, "task");
+    if (askers.tasks != 0 && askers.actors != 0) text += ", ";
+    if (askers.actors != 0) text += counted(askers.actors, "actor");
+    text += "\n";
+  }
+  if (all.size() > kShapesMax) {
+    text += "  … and " + std::to_string(all.size() - kShapesMax) + " more shapes\n";
+  }
+  return text.empty() ? "  (none)\n" : text;
+}
+
 }  // namespace
 
 State state_of(Engine& engine) {
@@ -127,7 +178,7 @@ void write_timeline(Engine& engine, const std::string& path) {
   const State state = state_of(engine);
   TraceFile file(path);
   file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{\"name\":" +
-             quoted("node " + node_id_of(engine).hex()) + "}}");
+             json_string("node " + node_id_of(engine).hex()) + "}}");
   std::map<std::uint64_t, std::string> rows{{0, "driver"}};
   for (const WorkerInfo& worker : state.workers) {
     rows[worker.worker_id.value] = "worker " + std::to_string(worker.worker_id.value);
@@ -139,7 +190,7 @@ void write_timeline(Engine& engine, const std::string& path) {
   }
   for (const auto& [tid, name] : rows) {
     file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(tid) +
-               ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(name) + "}}");
+               ",\"name\":\"thread_name\",\"args\":{\"name\":" + json_string(name) + "}}");
   }
   std::uint64_t flow = 0;
   const auto arrow = [&](const char* kind, std::chrono::nanoseconds from, std::uint64_t from_row,
@@ -155,14 +206,14 @@ void write_timeline(Engine& engine, const std::string& path) {
     if (task.started.count() < 0) continue;
     const auto ended = task.ended.count() < 0 ? task.started : task.ended;
     file.event("{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(row(task.worker_id)) +
-               ",\"cat\":\"task\",\"name\":" + quoted(task.name) +
+               ",\"cat\":\"task\",\"name\":" + json_string(printable(task.name)) +
                ",\"ts\":" + micros(task.started) + ",\"dur\":" + micros(ended - task.started) +
                ",\"args\":{\"task_id\":\"" + task.task_id.hex() + "\",\"parent_id\":\"" +
                task.parent_id.hex() + "\",\"state\":\"" + to_string(task.state) +
                "\",\"attempt\":" + std::to_string(task.attempt) +
-               ",\"submitted_at\":" + quoted(task.file + ":" + std::to_string(task.line)) +
+               ",\"submitted_at\":" + json_string(task.file + ":" + std::to_string(task.line)) +
                ",\"queued_us\":" + micros(task.started - task.submitted) +
-               (task.error.empty() ? "" : ",\"error\":" + quoted(task.error)) + "}}");
+               (task.error.empty() ? "" : ",\"error\":" + json_string(task.error)) + "}}");
     if (task.submitted.count() >= 0) {
       arrow("submit", task.submitted, row(task.submitter_id), task.started, row(task.worker_id));
     }
@@ -192,11 +243,12 @@ std::string status_of(Engine& engine) {
   for (const auto& [name, total] : node.resources) {
     const double used = total - node.available.at(name);
     if (name == "memory") continue;
-    text += "  " + amount(used) + "/" + amount(total) + " " + name + "\n";
+    text += "  " + amount(used) + "/" + amount(total) + " " + printable(name) + "\n";
   }
   const BufferUse arrays = buffer_use();
   text += "  " + amount(static_cast<double>(arrays.in_use) / 1e6) + " MB in arrays, " +
           amount(static_cast<double>(arrays.kept) / 1e6) + " MB kept for the next\n";
+  text += "Demands (what waits for resources):\n" + demands_of(engine.parts());
   if (state.task_events) {
     std::map<std::string, std::map<TaskState, std::size_t>> by_name;
     std::map<TaskState, std::size_t> all;
@@ -207,7 +259,7 @@ std::string status_of(Engine& engine) {
     text += "Tasks (" + std::to_string(state.tasks.size()) + " of " +
             std::to_string(state.tasks_recorded) + " recorded; oldest dropped):\n";
     const auto line = [&](const std::string& name, const std::map<TaskState, std::size_t>& counts) {
-      text += "  " + name.substr(0, 48) + ":";
+      text += "  " + printable(name, 48) + ":";
       for (const auto& [task_state, count] : counts) {
         text += " " + std::to_string(count) + " " + to_string(task_state);
       }
@@ -230,7 +282,8 @@ std::string status_of(Engine& engine) {
   constexpr std::size_t kActorsMax = 10;
   for (std::size_t i = 0; i < state.actors.size() && i < kActorsMax; ++i) {
     const ActorInfo& actor = state.actors[i];
-    text += "  " + actor.class_name + (actor.name.empty() ? "" : " \"" + actor.name + "\"") + " " +
+    text += "  " + printable(actor.class_name) +
+            (actor.name.empty() ? "" : " \"" + printable(actor.name) + "\"") + " " +
             to_string(actor.state) + ", " + std::to_string(actor.pending_calls) +
             " calls pending, " + std::to_string(actor.finished_calls) + " finished\n";
   }

@@ -89,15 +89,6 @@ void throw_pool_misuse(const char* why) {
   throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
 }
 
-Engine& engine_of(ActorCore* core) {
-  Engine* engine = Engine::by_index(core->engine_index);
-  if (engine == nullptr) {
-    throw ActorDiedError("actor " + std::string(core->cls->name()) +
-                         " ended: its runtime was shut down");
-  }
-  return *engine;
-}
-
 void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout) {
   throw GetTimeoutError(
       "get of '" + task_name(object) + "' timed out after " +
@@ -294,7 +285,10 @@ std::stop_token Context::stop_token() const {
 
 std::string Context::task_name() const {
   const detail::ThreadContext& context = detail::current_context();
-  return context.task() == nullptr ? std::string() : detail::task_name(context.task());
+  if (context.task() == nullptr) return {};
+  const detail::TaskExtra* extra = context.task()->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && !extra->name.empty()) return extra->name;
+  return std::string(context.task()->ops->name());
 }
 
 }  // namespace ray

@@ -63,21 +63,25 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
   // Once the lock is gone the generator may go on elsewhere, end, and be forgotten.
   refs_.fetch_add(1, std::memory_order_relaxed);
   bool leaves = false;
+  Object* item = nullptr;
   {
     const std::lock_guard lock(items_->mutex);
-    if (items_->ended) {  // Cancelled: nobody will read it.
-      tail_->ops->drop(tail_, kValue);
-      current_context().coroutine_ended = true;
-      leaves = true;
-    } else {
-      Object* next = make_item_(task_, ++made_);
-      items_->queue.push_back(next);
-      seal_object(tail_, kValue, Maker::leaves);
-      tail_ = next;
-      if (items_->queue.size() > limit_) {
-        items_->paused = true;
-        leaves = promise.suspend_for(node, nullptr);
-      }
+    if (!items_->ended) {
+      items_->queue.push_back(make_item_(task_, ++made_));
+      item = std::exchange(tail_, items_->queue.back());
+    }
+  }
+  // Without the lock: sealing tells who waits, dropping destroys a user's value.
+  if (item == nullptr) {  // Cancelled: nobody will read it.
+    tail_->ops->drop(tail_, kValue);
+    current_context().coroutine_ended = true;
+    leaves = true;
+  } else {
+    seal_object(item, kValue, kRuntimeRef);
+    const std::lock_guard lock(items_->mutex);
+    if (!items_->ended && items_->queue.size() > limit_) {
+      items_->paused = true;
+      leaves = promise.suspend_for(node, nullptr);
     }
   }
   release();
@@ -85,19 +89,25 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
 }
 
 void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
-  const std::lock_guard lock(items_->mutex);
-  if (std::exchange(items_->ended, true)) return;
-  Object* last = items_->queue.back();
-  if (seal == kValue) {
+  Object* last = nullptr;  // Kept by the generator's reference, which goes with the stream.
+  Object* end = nullptr;
+  {
+    const std::lock_guard lock(items_->mutex);
+    if (std::exchange(items_->ended, true)) return;
+    last = items_->queue.back();
+    if (seal != kValue) {
+      end = make_item_(task, ++made_);
+      items_->queue.push_back(end);
+    }
+  }
+  // Without the lock, for what it leads to.
+  if (end == nullptr) {
     seal_object(last, kStreamEnd);
     return;
   }
   if (seal == kFailed) store_failure(last, stored_failure(task));
-  Object* end = make_item_(task, ++made_);
-  seal_object(end, kStreamEnd);
-  items_->queue.push_back(end);
-  detail::release(end, kRuntimeRef);
   seal_object(last, seal);
+  seal_object(end, kStreamEnd, kRuntimeRef);
 }
 
 void StreamCore::abandon() noexcept {

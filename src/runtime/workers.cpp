@@ -130,7 +130,7 @@ bool Engine::admit(Task* task) {
     return false;
   }
   if (parts_->is_cancelled_child(task)) {
-    complete(task, kCancelled);
+    complete(task, kParentCancelled);
     return false;
   }
   if (task->has(kTraced)) {

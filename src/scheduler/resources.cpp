@@ -5,13 +5,14 @@
 
 #include <ray/error.hpp>
 
+#include "task/text.hpp"
+
 namespace ray::detail {
 
 namespace {
 
 constexpr double kUnits = 10'000;
 constexpr double kMax = 1e14;  // Beyond any memory in bytes; keeps sums far from overflow.
-constexpr std::size_t kNameMax = 256;
 
 std::string in_words(std::int64_t units) {
   std::ostringstream text;
@@ -45,11 +46,11 @@ Demand make_demand(double num_cpus, double num_gpus, double memory,
     if (name.empty() || name.size() > kNameMax || name == "CPU" || name == "GPU" ||
         name == "memory") {
       throw InvalidArgumentError(
-          prefix + "resources[\"" + name.substr(0, 32) +
+          prefix + "resources[\"" + printable(name, 32) +
           "\"]: a custom resource needs a name of 1 to 256 bytes that is not CPU, GPU or memory "
           "(those have fields of their own)");
     }
-    const auto units = to_units(amount, prefix + "resources[\"" + name + "\"]");
+    const auto units = to_units(amount, prefix + "resources[\"" + printable(name) + "\"]");
     if (units != 0) demand.others[name] = units;
   }
   return demand;
@@ -64,8 +65,8 @@ std::optional<std::string> ResourceLedger::infeasible(const Demand& demand) cons
     const auto found = total_.others.find(name);
     const std::int64_t there = found == total_.others.end() ? 0 : found->second;
     if (units > there) {
-      return "asks for " + in_words(units) + " of resource '" + name + "', and the runtime has " +
-             in_words(there) +
+      return "asks for " + in_words(units) + " of resource '" + printable(name) +
+             "', and the runtime has " + in_words(there) +
              " in all; ask for less or add it to RuntimeOptions (num_gpus, "
              "resources)";
     }

@@ -6,8 +6,12 @@
 #include "api/probes.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -265,6 +269,58 @@ TEST_CASE("more calls than max_pending_calls are refused and the others run") {
   for (int x : ray::get(accepted)) sum += x;
   CHECK(sum >= 10);
   CHECK(ray::get(ray::remote<&Slow::hold>(slow, 7), kDeadline) == 7);
+}
+
+TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted") {
+  static std::unique_ptr<probes::Gate> gate;
+  struct Slow {
+    int hold(int x) {
+      gate->pass();
+      return x;
+    }
+  };
+  constexpr int kThreads = 8;
+  constexpr std::size_t kLimit = 5;
+  const Initialized runtime({.num_cpus = 2});
+  for (int round = 0; round < probes::scaled(200); ++round) {
+    gate = std::make_unique<probes::Gate>();
+    auto slow = ray::actor<Slow>.options({.max_pending_calls = kLimit})();
+    std::mutex mutex;
+    std::vector<ray::ObjectRef<int>> accepted;
+    int unknown_groups = 0;
+    std::atomic<int> ready{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        for (++ready; ready < kThreads;) std::this_thread::yield();
+        for (int i = 0; i < 4; ++i) {
+          try {
+            // What is refused for another reason is not counted.
+            ray::remote<&Slow::hold>.options({.concurrency_group = "none"})(slow, i);
+          } catch (const ray::InvalidArgumentError&) {
+            const std::lock_guard lock(mutex);
+            ++unknown_groups;
+          }
+          try {
+            auto ref = ray::remote<&Slow::hold>(slow, i);
+            const std::lock_guard lock(mutex);
+            accepted.push_back(std::move(ref));
+          } catch (const ray::PendingCallsLimitExceededError&) {
+          }
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(unknown_groups == kThreads * 4);
+    CHECK(accepted.size() == kLimit);
+    gate->open();
+    ray::get(accepted);
+    CHECK(eventually([] {
+      const auto actors = ray::state().actors;
+      return std::none_of(actors.begin(), actors.end(),
+                          [](const auto& a) { return a.pending_calls != 0; });
+    }));
+  }
 }
 
 TEST_CASE("a call of an actor to itself that it waits for is a deadlock and not a hang") {

@@ -302,6 +302,62 @@ TEST_CASE("a killed actor fails its calls, waiting and later ones") {
   rt.kill(slow);
 }
 
+TEST_CASE("the error of a call to a dead actor says why it is dead") {
+  static probes::Gate gate;
+  static probes::Gate inside[2];
+  static std::atomic<int> made{0};
+  struct Mortal {
+    explicit Mortal(bool throws) {
+      if (throws) throw std::runtime_error("no such file");
+    }
+    int hold(int n) {
+      inside[n].open();
+      gate.pass();
+      return n;
+    }
+  };
+  struct Once {
+    Once() {
+      if (made++ != 0) throw std::runtime_error("only once");
+    }
+    int number() { return 1; }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const probes::OpenAtExit guard(gate);
+  const auto says = [&](const auto& ref, const std::vector<std::string>& parts) {
+    const auto result = rt.try_get(ref, kDeadline);
+    const std::string text = result.has_value() ? "a value" : result.error().what();
+    INFO(text);
+    for (const std::string& part : parts) CHECK(text.find(part) != std::string::npos);
+    CHECK_THROWS_AS(result.value(), ray::ActorDiedError);
+  };
+
+  auto killed = ray::actor<Mortal>.options({.name = "the first"})(false);
+  const auto running = rt.remote<&Mortal::hold>(killed, 0);
+  inside[0].pass();
+  const auto queued = rt.remote<&Mortal::hold>(killed, 0);
+  rt.kill(killed);
+  says(running, {"Mortal::hold", "Mortal \"the first\" was killed by ray::kill"});
+  says(queued, {"was killed by ray::kill"});
+  says(rt.remote<&Mortal::hold>(killed, 0), {"was killed by ray::kill"});
+
+  auto again = ray::actor<Mortal>.options({.max_restarts = 1})(false);
+  const auto cut = rt.remote<&Mortal::hold>(again, 1);
+  inside[1].pass();
+  rt.kill(again, {.no_restart = false});
+  says(cut, {"was killed by ray::kill while this call ran", "max_task_retries"});
+  rt.kill(again, {.no_restart = false});
+  says(rt.remote<&Mortal::hold>(again, 1), {"killed", "used up its restarts", "max_restarts (1)"});
+  says(cut, {"while this call ran"});
+
+  auto unborn = rt.actor<Mortal>(true);
+  says(rt.remote<&Mortal::hold>(unborn, 1), {"constructor threw", "no such file"});
+  auto once = ray::actor<Once>.options({.max_restarts = 2})();
+  CHECK(rt.get(rt.remote<&Once::number>(once)) == 1);
+  rt.kill(once, {.no_restart = false});
+  says(rt.remote<&Once::number>(once), {"only once", "after 2 restarts"});
+}
+
 TEST_CASE("actors are found by name from anywhere in the runtime") {
   constexpr auto finds = [](int n) {
     return add_through(ray::get_actor<Counter>("the counter"), n);

@@ -5,8 +5,12 @@
 
 #include "api/probes.hpp"
 
+#include <atomic>
+#include <functional>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 namespace {
@@ -19,6 +23,7 @@ int same(int x) { return x; }
 
 struct Child;
 struct Alone;
+struct Forever;
 
 template <class Tag>
 probes::Gate gate;
@@ -268,4 +273,175 @@ TEST_CASE("a cancelled task frees the resources it would have held") {
     CHECK(eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
   }
   ray::shutdown();
+}
+
+TEST_CASE("the error of a cancelled task says what cancelled it") {
+  static constexpr auto text_of = [](const auto& ref) -> std::string {
+    const auto result = ray::try_get(ref, kDeadline);
+    return result.has_value() ? "a value" : result.error().what();
+  };
+  const auto says = [](const std::string& text, const char* part) {
+    INFO(text);
+    return text.find(part) != std::string::npos;
+  };
+  static probes::Gate inside, parted;
+  static ray::ObjectRef<int> child;
+  constexpr auto parent = [] {
+    child = ray::remote<same>(1);
+    inside.open();
+    const auto token = ray::context().stop_token();
+    eventually([&] { return token.stop_requested(); });
+    parted.pass();
+    return 0;
+  };
+  ray::Runtime other({.num_cpus = 1});
+  const probes::OpenAtExit opened(gate<Forever>);
+  const auto never = other.remote<hold<Forever>>(1);
+  ray::ObjectRef<int> late;
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    const probes::OpenAtExit guard(parted);
+    const auto running = rt.remote<parent>();
+    inside.pass();
+    rt.cancel(running);
+    CHECK(says(text_of(running), "was cancelled by ray::cancel"));
+    parted.open();
+    CHECK(says(text_of(child), "together with the task that had started it"));
+    constexpr auto awaits = [](ray::ObjectRef<int> ref) -> ray::Task<int> {
+      started<Forever>.open();
+      co_return co_await ref;
+    };
+    late = rt.remote<awaits>(never);
+    started<Forever>.pass();
+  }
+  CHECK(says(text_of(late), "its runtime was shut down"));
+  child = {};
+}
+
+namespace {
+
+/// An element of a tuple or a stream that does something when it is moved or destroyed.
+template <class Tag>
+struct Meddler {
+  inline static std::atomic<bool> armed{false};
+  inline static std::function<void()> when_moved;
+  inline static std::function<void()> when_destroyed;
+
+  int number = 0;
+
+  explicit Meddler(int n) : number(n) {}
+  Meddler(Meddler&& other) : number(other.number) {
+    if (armed && when_moved) when_moved();
+  }
+  ~Meddler() {
+    if (armed && when_destroyed) when_destroyed();
+  }
+
+  /// A task's result whose elements act from now on.
+  static std::tuple<Meddler, int> pair() {
+    std::tuple<Meddler, int> result(Meddler(1), 2);
+    armed = true;
+    return result;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an element of a tuple that cancels its own task when moved does no harm") {
+  using Own = Meddler<struct OwnTag>;
+  static ray::ObjectRef<int> second;
+  static std::atomic<int> cancels{0};
+  constexpr auto both = [] {
+    gate<OwnTag>.pass();
+    return Own::pair();
+  };
+  Own::when_moved = [] {
+    ray::cancel(second);
+    ++cancels;
+  };
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    const probes::OpenAtExit guard(gate<OwnTag>);
+    auto refs = rt.remote<both>();
+    second = std::get<1>(refs);
+    gate<OwnTag>.open();
+    // The task had returned: its results are there.
+    CHECK(rt.get(std::get<0>(refs), kDeadline).number == 1);
+    CHECK(rt.get(second, kDeadline) == 2);
+    CHECK(cancels >= 1);
+    Own::armed = false;
+    second = {};
+  }
+}
+
+TEST_CASE("a cancel does not wait for an element of a tuple that is slow to move") {
+  using Slow = Meddler<struct SlowTag>;
+  static probes::Gate moving;
+  constexpr auto both = [] { return Slow::pair(); };
+  Slow::when_moved = [] { moving.pass(); };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(moving);
+  auto refs = rt.remote<both>();
+  REQUIRE(moving.await_waiting(1));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back([&] { ray::cancel(std::get<1>(refs)); });
+  for (std::thread& thread : threads) thread.join();
+  CHECK_FALSE(moving.is_open());
+  moving.open();
+  CHECK(rt.get(std::get<0>(refs), kDeadline).number == 1);
+  CHECK(rt.get(std::get<1>(refs), kDeadline) == 2);
+  Slow::armed = false;
+}
+
+TEST_CASE("an element of a tuple that throws when moved has failed, and the others have not") {
+  using Bad = Meddler<struct BadTag>;
+  constexpr auto both = [] { return Bad::pair(); };
+  Bad::when_moved = [] { throw std::domain_error("cannot be moved"); };
+  ray::Runtime rt({.num_cpus = 1});
+  auto refs = rt.remote<both>();
+  CHECK_THROWS_AS(rt.get(std::get<0>(refs), kDeadline), std::domain_error);
+  CHECK(rt.get(std::get<1>(refs), kDeadline) == 2);
+  Bad::armed = false;
+}
+
+TEST_CASE("tuples that end while they are cancelled have all of their elements or none") {
+  constexpr auto three = [](int n) { return std::tuple(n, std::string("text"), n); };
+  ray::Runtime rt({.num_cpus = 2});
+  for (int i = 0; i < probes::scaled(2000); ++i) {
+    auto [a, b, c] = rt.remote<three>(i);
+    rt.cancel(b);
+    const bool has = rt.try_get(a, kDeadline).has_value();
+    CHECK(rt.try_get(b, kDeadline).has_value() == has);
+    CHECK(rt.try_get(c, kDeadline).has_value() == has);
+  }
+}
+
+TEST_CASE("an unread item of a cancelled stream may cancel its own task when destroyed") {
+  using Item = Meddler<struct ItemTag>;
+  static ray::ObjectRef<Item> first;
+  static std::atomic<int> cancels{0};
+  constexpr auto items = []() -> ray::Generator<Item> {
+    co_yield Item(1);
+    gate<ItemTag>.pass();
+    co_yield Item(2);
+  };
+  Item::when_destroyed = [] {
+    ray::cancel(first);
+    ++cancels;
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<ItemTag>);
+  auto stream = rt.remote<items>();
+  first = *stream.next();
+  REQUIRE(gate<ItemTag>.await_waiting(1));
+  ray::cancel(first);
+  const auto second = stream.next();
+  REQUIRE(second.has_value());
+  CHECK_THROWS_AS(rt.get(*second, kDeadline), ray::TaskCancelledError);
+  CHECK_FALSE(stream.next().has_value());
+  Item::armed = true;
+  gate<ItemTag>.open();
+  CHECK(eventually([] { return cancels >= 2; }));
+  Item::armed = false;
+  first = {};
 }

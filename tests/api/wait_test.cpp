@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <deque>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -130,6 +131,29 @@ TEST_CASE("num_returns over the number of references is refused by name and valu
 TEST_CASE("a negative timeout of wait is refused") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK_THROWS_AS(rt.wait(std::vector{rt.put(1)}, {.timeout = -1s}), ray::InvalidArgumentError);
+}
+
+TEST_CASE("a negative timeout of get is refused in every form, with what to do instead") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto there = rt.put(1);
+  const auto complaint = [](const auto& call) -> std::string {
+    try {
+      call();
+    } catch (const ray::InvalidArgumentError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const std::string& text :
+       {complaint([&] { ray::get(there, -1ms); }), complaint([&] { rt.get(there, -0.5s); }),
+        complaint([&] { ray::get(std::vector{there}, -1ms); }),
+        complaint([&] { ray::try_get(there, -1ms).value(); }),
+        complaint([&] { ray::wait(std::vector{there}, {.timeout = -1ms}); })}) {
+    INFO(text);
+    CHECK(text.find("must not be negative") != std::string::npos);
+    CHECK(text.find("0 looks without waiting") != std::string::npos);
+  }
+  CHECK(ray::get(there, 0ms) == 1);
 }
 
 TEST_CASE("a loop of wait meets every result once") {

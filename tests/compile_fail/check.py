@@ -14,10 +14,16 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def no_source_lines(compiler):
+    """The option that keeps source lines, which may hold the text looked for, out of the output."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    is_clang = "clang" in version.stdout
+    return "-fno-caret-diagnostics" if is_clang else "-fno-diagnostics-show-caret"
+
+
 def compile_file(compiler, file, *more):
-    no_source = "-fno-caret-diagnostics" if "clang" in compiler else "-fno-diagnostics-show-caret"
-    command = [compiler, "-std=c++20", "-fsyntax-only", no_source, f"-I{ROOT}/include", *more,
-               str(file)]
+    command = [compiler, "-std=c++20", "-fsyntax-only", no_source_lines(compiler),
+               f"-I{ROOT}/include", *more, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 

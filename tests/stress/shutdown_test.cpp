@@ -6,6 +6,7 @@
 #include "api/probes.hpp"
 #include "stress/seed.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -237,4 +238,206 @@ TEST_CASE("threads that wait are released when the runtime is shut down") {
     CHECK(released == 3);
   }
   ray::shutdown();
+}
+
+namespace {
+
+/// Everything that can be half done when a runtime ends, a step at a time.
+constexpr int kSteps = 16;
+void take_step(int step, ray::Runtime& rt, Kept& kept) {
+  using namespace std::chrono_literals;
+  switch (step) {
+    case 0:
+      kept.numbers.push_back(rt.put(1));
+      kept.actors.push_back(rt.actor<Actor>());
+      break;
+    case 1:
+      kept.streams.push_back(rt.remote<stream>(1000));
+      break;
+    case 2:
+      for (int i = 0; i < 3; ++i) kept.streams[0].next();
+      break;
+    case 3:  // A task that goes on until it is told to stop; what waits for it follows.
+      kept.numbers.push_back(rt.remote<stops>());
+      break;
+    case 4:
+      kept.numbers.push_back(rt.remote<waits>(kept.numbers.back()));
+      break;
+    case 5:
+      kept.numbers.push_back(rt.remote<awaits>(kept.numbers[1]));
+      break;
+    case 6:
+      kept.numbers.push_back(rt.remote<&Actor::awaits>(kept.actors[0], kept.numbers[1]));
+      break;
+    case 7:
+      for (int i = 0; i < 20; ++i) {
+        kept.numbers.push_back(rt.remote<&Actor::add>(kept.actors[0], i));
+        kept.numbers.push_back(rt.remote<&Actor::asks>(kept.actors[0], 2));
+      }
+      break;
+    case 8:  // Its calls have a place in line, and no argument yet.
+      kept.numbers.push_back(rt.remote<&Actor::add>(kept.actors[0], kept.numbers[1]));
+      kept.numbers.push_back(rt.remote<&Actor::add>(kept.actors[0], 1));
+      break;
+    case 9:
+      kept.numbers.push_back(rt.with<waits>({.timeout = 1h})(kept.numbers[1]));
+      break;
+    case 10:
+      kept.numbers.push_back(rt.with<awaits>({.timeout = 1ms})(kept.numbers[1]));
+      break;
+    case 11:
+      kept.numbers.push_back(rt.remote<nested>(30));
+      break;
+    case 12:  // In line for resources, behind one that has them.
+      for (int i = 0; i < 5; ++i) {
+        kept.numbers.push_back(rt.with<nested>({.num_cpus = 0, .num_gpus = 1})(2));
+      }
+      kept.actors.push_back(rt.actor_with<Actor>({.num_gpus = 1})());
+      kept.numbers.push_back(rt.remote<&Actor::add>(kept.actors.back(), 1));
+      break;
+    case 13:
+      rt.cancel(kept.numbers[3]);
+      break;
+    case 14:
+      rt.kill(kept.actors[0]);
+      kept.actors.erase(kept.actors.begin());
+      break;
+    case 15:
+      kept.streams.clear();
+      break;
+  }
+}
+
+/// Looks, until it is told to stop, at what another thread's runtime makes and has made.
+void meddle(std::mt19937_64 random, const Kept& kept, const std::atomic<bool>& stop) {
+  using namespace std::chrono_literals;
+  const auto some = [&](const auto& all) {
+    return all[static_cast<std::size_t>(below(random, static_cast<int>(all.size())))];
+  };
+  std::vector<ray::ObjectRef<int>> own;
+  while (!stop) {
+    try {
+      switch (below(random, 9)) {
+        case 0:
+          ray::get(some(kept.numbers), 100us);
+          break;
+        case 1:
+          ray::try_get(some(kept.objects), 100us).has_value();
+          break;
+        case 2:
+          ray::wait(std::vector{some(kept.numbers)}, {.timeout = 100us});
+          break;
+        case 3:
+          ray::cancel(some(kept.numbers), {.recursive = below(random, 2) == 0});
+          break;
+        case 4:
+        case 5:
+          own.push_back(ray::remote<&Actor::add>(some(kept.actors), 1));
+          break;
+        case 6:
+          own.push_back(ray::remote<&Actor::awaits>(some(kept.actors), some(kept.numbers)));
+          break;
+        case 7:
+          if (below(random, 20) == 0) ray::kill(some(kept.actors));
+          break;
+        case 8:
+          if (below(random, 4) == 0) own.clear();
+          break;
+      }
+    } catch (const ray::Error&) {          // Timed out, cancelled, dead: as it should be.
+    } catch (const std::runtime_error&) {  // From fails().
+    }
+  }
+  for (const auto& ref : own) {
+    const auto result = ray::try_get(ref, probes::kDeadline);
+    if (!result.has_value() && result.error().code() == ray::ErrorCode::get_timeout) {
+      throw std::logic_error("a call was lost");
+    }
+  }
+}
+
+bool all_ended(const Kept& kept) {
+  const auto ended = [](const auto& ref) {
+    const auto result = ray::try_get(ref, std::chrono::seconds(5));
+    return result.has_value() || result.error().code() != ray::ErrorCode::get_timeout;
+  };
+  return std::all_of(kept.numbers.begin(), kept.numbers.end(), ended) &&
+         std::all_of(kept.objects.begin(), kept.objects.end(), ended);
+}
+
+}  // namespace
+
+TEST_CASE("a runtime ends after each step of what can be half done") {
+  auto random = stress::seeded("steps");
+  for (int round = 0; round < scaled(20); ++round) {
+    for (int steps = 0; steps <= kSteps; ++steps) {
+      Kept kept;
+      auto rt = std::make_unique<ray::Runtime>(ray::RuntimeOptions{
+          .num_cpus = static_cast<double>(1 + below(random, 2)), .num_gpus = 1});
+      for (int step = 0; step < steps; ++step) take_step(step, *rt, kept);
+      for (int i = below(random, 50); i > 0; --i) std::this_thread::yield();
+      INFO("after " << steps << " steps");
+      CHECK(ends_soon(std::move(rt)));
+      CHECK(all_ended(kept));
+    }
+  }
+  CHECK(Counted::none_left());
+}
+
+TEST_CASE("a runtime ends while other threads wait, cancel, call its actors and drop handles") {
+  auto random = stress::seeded("meddlers");
+  for (int round = 0; round < scaled(15); ++round) {
+    Kept kept;
+    auto rt = std::make_unique<ray::Runtime>(ray::RuntimeOptions{.num_cpus = 2});
+    kept.objects.push_back(rt->put(Counted(1)));
+    for (int i = below(random, 200); i >= 0; --i) submit_something(*rt, random, kept);
+    for (int i = below(random, 3); i > 0; --i) kept.actors.push_back(rt->actor<Actor>());
+    std::atomic<bool> stop{false};
+    std::atomic<int> lost{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&kept, &stop, &lost, own = std::mt19937_64(random())] {
+        try {
+          meddle(own, kept, stop);
+        } catch (const std::logic_error&) {
+          ++lost;
+        }
+      });
+    }
+    // The last handles of actors are dropped by a thread of their own.
+    std::thread dropper([handles = std::vector{rt->actor<Actor>(), rt->actor<Actor>()},
+                         pause = below(random, 100)]() mutable {
+      for (int i = 0; i < pause; ++i) std::this_thread::yield();
+      handles.clear();
+    });
+    for (int i = below(random, 100); i > 0; --i) std::this_thread::yield();
+    CHECK(ends_soon(std::move(rt)));
+    stop = true;
+    dropper.join();
+    for (std::thread& thread : threads) thread.join();
+    CHECK(lost == 0);
+    CHECK(all_ended(kept));
+  }
+  CHECK(Counted::none_left());
+}
+
+TEST_CASE("threads submit to a runtime until just before it ends") {
+  auto random = stress::seeded("submitters");
+  for (int round = 0; round < scaled(100); ++round) {
+    auto rt = std::make_unique<ray::Runtime>(ray::RuntimeOptions{.num_cpus = 2});
+    std::vector<Kept> kept(3);
+    std::vector<std::thread> threads;
+    for (Kept& each : kept) {
+      threads.emplace_back([&rt, &each, own = std::mt19937_64(random())]() mutable {
+        for (int i = below(own, 200); i > 0; --i) submit_something(*rt, own, each);
+        if (!each.numbers.empty()) {
+          rt->wait(std::vector{each.numbers.back()}, {.timeout = std::chrono::microseconds(50)});
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(ends_soon(std::move(rt)));
+    for (const Kept& each : kept) CHECK(all_ended(each));
+  }
+  CHECK(Counted::none_left());
 }

@@ -128,21 +128,4 @@ struct ElementOf final : Element {
   static constexpr ObjectOps ops = value_ops<ElementOf, T>(ObjectKind::element, destroy);
 };
 
-/// Seals an element with what sealed its task; `value` makes the value where there is one. The
-/// `last` time the task's reference to it is given back.
-template <class T, class Make>
-void seal_element(Object* element, std::uintptr_t seal, bool last, ray::detail::Task* task,
-                  Make&& value) {
-  if (!element->sealed()) {
-    if (seal == kValue) {
-      ::new (element->value()) T(value());
-    } else if (seal == kFailed) {
-      store_failure(element, stored_failure(task));
-    }
-    if (seal_object(element, seal, last ? Maker::leaves : Maker::stays)) return;
-    drop_value<T>(element, seal);
-  }
-  if (last) leave_object(element);
-}
-
 }  // namespace ray::detail

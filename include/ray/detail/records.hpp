@@ -30,17 +30,20 @@ struct Outcome {
   Place<Value> place;
 };
 
-/// A tuple: each element an object of its own.
+/// A tuple: each element an object of its own. The first that wants to seal them does it, all of
+/// them and without the lock: moving the values and telling who waits runs users' code.
 template <class... A>
 struct Outcome<std::tuple<A...>> {
   static_assert(sizeof...(A) > 0, "ray: a task cannot return an empty tuple; return void");
   using Value = std::tuple<A...>;
+  using Elements = std::array<Object*, sizeof...(A)>;
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = true;
   static constexpr std::uint32_t references = kRuntimeRef;
   Place<Value> place;
-  std::atomic<bool> lock{false};  // Between the task's end and a cancel.
-  std::array<Object*, sizeof...(A)> elements{};
+  std::atomic<bool> lock{false};  // Guards what follows, between the task's end and a cancel.
+  bool decided = false;           // Somebody seals the elements, or has.
+  Elements elements{};            // Null once the task has ended.
 
   template <std::size_t... I>
   void make(ray::detail::Task* task, std::index_sequence<I...>) {
@@ -51,10 +54,21 @@ struct Outcome<std::tuple<A...>> {
   }
   void seal_all(ray::detail::Task* task, std::uintptr_t seal, bool last) noexcept {
     while (lock.exchange(true, std::memory_order_acquire)) __builtin_ia32_pause();
-    auto* value = static_cast<Value*>(static_cast<void*>(place.bytes));
-    seal_each(task, seal, last, value, std::index_sequence_for<A...>());
-    if (last) elements.fill(nullptr);
+    const Elements mine = elements;
+    const bool first = !std::exchange(decided, true);
+    if (last) {
+      elements.fill(nullptr);
+    } else if (first) {
+      // The task's end may give its references back meanwhile.
+      for (Object* element : mine) retain(element);
+    }
     lock.store(false, std::memory_order_release);
+    const std::uint32_t weight = last ? kRuntimeRef : 1;
+    if (first) {
+      seal_each(mine, task, seal, weight, std::index_sequence_for<A...>());
+    } else if (last) {
+      for (Object* element : mine) release(element, weight);
+    }
   }
 
 private:
@@ -63,14 +77,24 @@ private:
     return std::tuple(RefAccess::adopt<std::remove_cvref_t<A>>(elements[I])...);
   }
   template <std::size_t... I>
-  void seal_each(ray::detail::Task* task, std::uintptr_t seal, bool last, Value* value,
-                 std::index_sequence<I...>) {
+  void seal_each(const Elements& each, ray::detail::Task* task, std::uintptr_t seal,
+                 std::uint32_t weight, std::index_sequence<I...>) {
+    auto* value = static_cast<Value*>(static_cast<void*>(place.bytes));
     const auto one = [&]<class T, std::size_t N>(Object* element) {
-      if (element == nullptr) return;
-      seal_element<T>(element, seal, last, task,
-                      [&]() -> T { return std::move(std::get<N>(*value)); });
+      std::uintptr_t own = seal;
+      if (seal == kFailed) {
+        store_failure(element, stored_failure(task));
+      } else if (seal == kValue) {
+        try {
+          ::new (element->value()) T(std::move(std::get<N>(*value)));
+        } catch (...) {
+          store_failure(element, make_failure(std::current_exception(), task->ops->name()));
+          own = kFailed;
+        }
+      }
+      seal_object(element, own, weight);
     };
-    (one.template operator()<std::remove_cvref_t<A>, I>(elements[I]), ...);
+    (one.template operator()<std::remove_cvref_t<A>, I>(each[I]), ...);
   }
 };
 
@@ -130,6 +154,18 @@ struct Returned<ray::Generator<T>> {
 };
 
 // --- a task ---
+
+/// What `f` throws, or null. What follows is not inside a catch block, which would hold the
+/// exception longer than the task's object does.
+template <class F>
+std::exception_ptr thrown_by(F&& f) noexcept {
+  try {
+    f();
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
 
 template <class T>
 inline constexpr bool leaf_value = std::is_void_v<T> || std::is_trivially_destructible_v<T>;
@@ -228,14 +264,15 @@ struct Record final : Base {
           return;
         }
       }
-      try {
+      std::exception_ptr error = thrown_by([&] {
         if constexpr (std::is_void_v<Result>) {
           self->call();
         } else {
           ::new (task->value()) Result(self->call());
         }
-      } catch (...) {
-        engine.fail_current(task);
+      });
+      if (error != nullptr) [[unlikely]] {
+        engine.fail(task, std::move(error));
         return;
       }
       if constexpr (retires) {
@@ -257,10 +294,9 @@ struct Record final : Base {
         engine.fail_from(self, failed);
         return;
       }
-      try {
-        self->out.coroutine = self->call().give_up();
-      } catch (...) {
-        engine.fail_current(self);
+      std::exception_ptr error = thrown_by([&] { self->out.coroutine = self->call().give_up(); });
+      if (error != nullptr) {
+        engine.fail(self, std::move(error));
         return;
       }
       auto& promise = self->out.coroutine.promise();
@@ -279,16 +315,12 @@ struct Record final : Base {
       if (!std::exchange(current_context().coroutine_ended, false)) return;
       if (self->sealed()) seal = kCancelled;
     }
-    const std::exception_ptr error = coroutine.promise().error;
+    std::exception_ptr error = std::move(coroutine.promise().error);
     const bool has_value = coroutine.promise().has_value;
     coroutine.destroy();
     self->flags &= static_cast<std::uint8_t>(~kResumed);
     if (error != nullptr) {
-      try {
-        std::rethrow_exception(error);
-      } catch (...) {
-        engine.fail_current(self);
-      }
+      engine.fail(self, std::move(error));
     } else {
       engine.complete(self, has_value ? std::uintptr_t{kValue} : seal);
     }

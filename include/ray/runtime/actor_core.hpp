@@ -5,6 +5,8 @@
 // when an earlier one still waits for an argument. With max_concurrency over 1 they overlap.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -46,7 +48,22 @@ ActorCore* make_actor(Engine& engine, const ActorClass* actor_class, const Actor
 /// The creation's `run`.
 void actor_construct(Task* creation);
 
-// Handles. All of them may be called after the runtime is gone.
+/// The engine of an actor, which is not torn down while this lives.
+class ActorScope {
+public:
+  explicit ActorScope(const ActorCore* core);
+  /// Null when it is gone.
+  Engine* engine() const noexcept { return engine_; }
+  /// Throws ActorDiedError when it is gone.
+  Engine& require() const;
+
+private:
+  const ActorCore* core_;
+  Engine* engine_;
+  std::optional<OutsideCall> outside_;  // Unless the thread is inside that engine.
+};
+
+// Handles. All of them may be called while the runtime ends, and after it.
 void actor_retain_handle(ActorCore* core) noexcept;
 void actor_release_handle(ActorCore* core) noexcept;
 std::uint64_t actor_id(const ActorCore* core) noexcept;
@@ -55,7 +72,8 @@ void actor_kill(ActorCore* core, bool no_restart);
 /// With a handle of its own. Throws InvalidArgumentError when there is none of that name or class.
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* actor_class);
 
-/// Readies a call for its actor: engine, retries, group. Throws PendingCallsLimitExceededError,
+/// Readies a call for its actor: engine, retries, group; with max_pending_calls it is counted, and
+/// must be submitted. Throws PendingCallsLimitExceededError,
 /// InvalidArgumentError (unknown group).
 void actor_prepare(ActorCore* core, Task* call, const MethodOptions* options);
 /// Submits a call. If some of its arguments are still missing, it keeps its place in line: then

@@ -159,9 +159,9 @@ public:
   void complete(Task* task, std::uintptr_t seal);
   /// Its last part: what comes after the arguments' release.
   void seal_result(Task* task, std::uintptr_t seal);
-  /// Inside a catch block: the task failed with the current exception. Retries it or stores the
-  /// failure in its place of value and completes it.
-  void fail_current(Task* task);
+  /// The task threw `error`. Retries it or stores the failure in its place of value and completes
+  /// it.
+  void fail(Task* task, std::exception_ptr error);
   /// The task fails because `argument` failed.
   void fail_from(Task* task, Object* argument);
 
@@ -222,7 +222,7 @@ private:
   void attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);
-  void cancel_here(Task* task);
+  void cancel_here(Task* task, std::uintptr_t seal = kCancelled);
   void drain();
   bool help(Task* task);
   bool help_ancestor(Task* task);
@@ -248,5 +248,21 @@ private:
 
 /// More than there are threads: while one spins, nobody is woken.
 inline constexpr int kNoWake = 1 << 30;
+
+/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
+class OutsideCall {
+public:
+  explicit OutsideCall(std::uint16_t index);
+  ~OutsideCall();
+  OutsideCall(const OutsideCall&) = delete;
+  OutsideCall& operator=(const OutsideCall&) = delete;
+
+  /// Null when it is gone.
+  Engine* engine() const noexcept { return engine_; }
+
+private:
+  std::uint16_t index_;
+  Engine* engine_;
+};
 
 }  // namespace ray::detail

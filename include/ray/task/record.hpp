@@ -39,14 +39,15 @@ enum Seal : std::uintptr_t {
   kShutdown = 10,
   kActorDied = 12,
   kStreamEnd = 14,
-  kSealMask = 14,
+  kParentCancelled = 16,
+  kSealMask = 30,
   // Beside the seal, where ObjectOps::retires. An ordinary task's maker does not give its weight in
   // `refs` back: it sets kRetired, mostly with the seal, in one step. Whoever gives the last of the
   // other references back sets kAbandoned unless it finds kRetired. So one word decides: the second
   // of the two frees the record, and neither touches it after setting its own.
-  kRetired = 16,
-  kAbandoned = 32,
-  kSealMax = 64,
+  kRetired = 32,
+  kAbandoned = 64,
+  kSealMax = 128,
 };
 constexpr std::uintptr_t seal_in(std::uintptr_t word) noexcept {
   return word < kSealMax && (word & kLocked) == 0 ? word & kSealMask : std::uintptr_t{kPending};
@@ -201,10 +202,9 @@ struct Element : Object {
 };
 
 void destroy_object(Object* object) noexcept;
-/// Whether the one that seals an object gives up its part in it: a maker, at the end.
-enum class Maker : bool { stays, leaves };
-/// Seals if pending and tells all waiters; false, and none of it, if it was sealed.
-bool seal_object(Object* object, std::uintptr_t seal, Maker maker = Maker::stays) noexcept;
+/// Seals if pending, gives `references` back (kRuntimeRef: the maker leaves), and tells all
+/// waiters; false, and none of it, if it was sealed.
+bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references = 0) noexcept;
 /// The maker gives up its part in an object that is sealed.
 void leave_object(Object* object) noexcept;
 
@@ -225,7 +225,7 @@ inline void release(Object* object, std::uint32_t count = 1) noexcept {
   }
 }
 
-/// seal_object(task, kValue, Maker::leaves) where nobody waits; false, and nothing done, otherwise.
+/// seal_object(task, kValue, kRuntimeRef) where nobody waits; false, and nothing done, otherwise.
 /// Requires: ObjectOps::retires.
 inline bool seal_value(Task* task) noexcept {
   std::uintptr_t word = task->waiters.load(std::memory_order_acquire);
