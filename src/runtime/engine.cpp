@@ -287,7 +287,6 @@ void Engine::attach_lane() {
     parts_->lane_count.store(count + 1, std::memory_order_release);
   }
   context.lane = lane;
-  lane->set_nested(context.is_worker);
   leases.emplace_back(index_, serial_, lane);
 }
 

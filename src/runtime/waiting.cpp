@@ -323,7 +323,7 @@ bool Engine::wait(Object* object, const Clock::time_point* deadline) {
     }
     if (object->sealed()) return true;
     const bool busy = engine->free_cpus_.load(std::memory_order_relaxed) < kCpuUnit;
-    const auto spin = busy ? std::chrono::microseconds(20) : engine->parts_->options.spin_us;
+    const auto spin = busy ? std::chrono::microseconds(400) : engine->parts_->options.spin_us;
     if (spin.count() > 0) {
       const auto until = Clock::now() + spin;
       do {

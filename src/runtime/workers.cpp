@@ -92,11 +92,9 @@ Task* EngineParts::find_work(ThreadContext& context) {
     std::size_t n = 0;
     if (lane->size_hint() > kDeep) {
       n = lane->steal(stolen, kStealMax);
-    } else if (lane->nested()) {
-      stolen[0] = lane->steal_sibling();
-      n = stolen[0] != nullptr ? 1 : 0;
     } else {
-      n = lane->steal(stolen, 1);
+      stolen[0] = lane->steal_one();
+      n = stolen[0] != nullptr ? 1 : 0;
     }
     if (n == 0) continue;
     context.steal_from = at;

@@ -108,7 +108,7 @@ std::size_t Lane::steal(Task** out, std::size_t max) {
   return count;
 }
 
-Task* Lane::steal_sibling() {
+Task* Lane::steal_one() {
   if (looks_empty() || thief_.exchange(true, std::memory_order_acquire)) return nullptr;
   Task* found = nullptr;
   const std::uint64_t first = top_.load(std::memory_order_seq_cst);
@@ -125,6 +125,7 @@ Task* Lane::steal_sibling() {
     if (is_task(next)) {
       last = &at(i);
       word = next;
+      if ((word & kNested) == 0) break;
     } else if (!is_taken(next)) {
       break;  // Popped by the owner, or the ring is growing.
     }

@@ -72,7 +72,7 @@ TEST_CASE("a lane loses no task and gives none away twice") {
       for (std::size_t k = 0; !stop; ++k) {
         if (k % 3 != 0) {
           steal_all(lane, items, k % 3 == 1 ? 1 : 32);
-        } else if (Record* task = lane.steal_sibling()) {
+        } else if (Record* task = lane.steal_one()) {
           items.took(task);
         }
       }
@@ -87,7 +87,9 @@ TEST_CASE("a lane loses no task and gives none away twice") {
       for (Item& item : items.items) {
         if (item.inside != 0) continue;
         item.inside = 1;
-        lane.push(item.task.get(), &items.items[stress::below(random, 2)]);
+        const int family = stress::below(random, 3);
+        lane.push(item.task.get(),
+                  family == 0 ? nullptr : &items.items[static_cast<std::size_t>(family)]);
       }
       // As a task that waits for its children: in any order, so that holes stand below the newest.
       const std::size_t count = items.items.size();

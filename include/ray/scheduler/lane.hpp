@@ -18,9 +18,10 @@
 //      is empty, and the owner moves top and bottom past it (and bottom to top, which a thief may
 //      have moved past several taken slots at once). A thief that read kTaken before the
 //      0 was written had seen a top that the owner then sees as well.
-// Slots also say where a family begins (kFirst): the tasks that one call made in a row. A thief of
-// a worker's lane takes the last of the oldest family: its parent waits for the first ones first,
-// so the two meet late, and seldom does one have to sleep until the other is done.
+// Slots also say which tasks were made by a task (kNested), and where a family of them begins
+// (kFirst): those that one call made in a row. A thief takes the last of the oldest family: its
+// parent waits for the first ones first, so the two meet late, and seldom does one have to sleep
+// until the other is done. A driver's own tasks are taken in the order in which they were made.
 // Hence no live task is ever outside [top, bottom): nothing is lost, nothing runs twice.
 #pragma once
 
@@ -42,7 +43,10 @@ public:
   using Slot = std::atomic<std::uintptr_t>;
   static constexpr std::uintptr_t kTaken = 1;  // Its task was taken.
   static constexpr std::uintptr_t kMoved = 2;  // The ring has grown; look again.
-  static constexpr std::uintptr_t kFirst = 8;  // Or-ed to a task or kTaken: begins a family.
+  // Or-ed to a task or to kTaken:
+  static constexpr std::uintptr_t kNested = 4;  // A task made it.
+  static constexpr std::uintptr_t kFirst = 8;   // It begins a family.
+  static constexpr std::uintptr_t kFlags = kNested | kFirst;
   static constexpr std::uintptr_t kTaskMin = 16;
 
   Lane();
@@ -50,7 +54,8 @@ public:
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  /// `family`: whoever makes it; tasks with the same one in a row are a family.
+  /// `family`: the call that makes it, null outside of tasks; those with the same one in a row are
+  /// a family.
   void push(Task* task, const void* family = nullptr) {
     const std::uint64_t b = bottom_.load(std::memory_order_relaxed);
     if (b - top_seen_ >= capacity_) [[unlikely]]
@@ -58,10 +63,11 @@ public:
     Slot* slot = &slots_[b & (capacity_ - 1)];
     // release: pairs with the acquire in claim(), which looks into the ring from there.
     task->slot.store(reinterpret_cast<std::uintptr_t>(slot), std::memory_order_release);
-    const std::uintptr_t first = family != last_family_ ? kFirst : 0;
+    std::uintptr_t flags = family != nullptr ? kNested : 0;
+    if (family != last_family_) flags |= kFirst;
     last_family_ = family;
     // release: pairs with the acquire of whoever takes it.
-    slot->store(reinterpret_cast<std::uintptr_t>(task) | first, std::memory_order_release);
+    slot->store(reinterpret_cast<std::uintptr_t>(task) | flags, std::memory_order_release);
     bottom_.store(b + 1, std::memory_order_release);
   }
 
@@ -70,8 +76,8 @@ public:
 
   /// Takes up to `max` of the oldest tasks, at most half of what is there (at least one).
   std::size_t steal(Task** out, std::size_t max);
-  /// Takes the last task of the oldest family, or null.
-  Task* steal_sibling();
+  /// Takes one task, or none (null): the oldest, or the last of the oldest family.
+  Task* steal_one();
 
   /// Takes `task` out of whatever lane it stands in; false if it is in none or was taken.
   /// Requires: a reference to `task`, which is of a kind that goes into lanes.
@@ -94,11 +100,6 @@ public:
   /// As claim(), for the owner: pops it when it is the newest, so that no hole is left.
   bool claim_own(Task* task);
 
-  /// Whether its owner is a worker, whose tasks are made by tasks; a driver's are taken in the
-  /// order in which they were made.
-  bool nested() const noexcept { return nested_.load(std::memory_order_relaxed); }
-  void set_nested(bool nested) noexcept { nested_.store(nested, std::memory_order_relaxed); }
-
   bool looks_empty() const noexcept {
     return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);
   }
@@ -111,14 +112,14 @@ public:
 private:
   static bool is_task(std::uintptr_t word) noexcept { return word >= kTaskMin; }
   static bool holds(std::uintptr_t word, const Task* task) noexcept {
-    return (word & ~kFirst) == reinterpret_cast<std::uintptr_t>(task);
+    return (word & ~kFlags) == reinterpret_cast<std::uintptr_t>(task);
   }
   static Task* task_in(std::uintptr_t word) noexcept {
-    return reinterpret_cast<Task*>(word & ~kFirst);
+    return reinterpret_cast<Task*>(word & ~kFlags);
   }
-  static bool is_taken(std::uintptr_t word) noexcept { return (word & ~kFirst) == kTaken; }
+  static bool is_taken(std::uintptr_t word) noexcept { return (word & ~kFlags) == kTaken; }
   static std::uintptr_t taken_from(std::uintptr_t word) noexcept {
-    return kTaken | (word & kFirst);
+    return kTaken | (word & kFlags);
   }
 
   struct Ring {
@@ -141,7 +142,6 @@ private:
   std::atomic<Ring*> ring_;                                   // Published for thieves.
   alignas(kCacheLine) std::atomic<std::uint64_t> top_{0};
   std::atomic<bool> thief_{false};  // One thief at a time.
-  std::atomic<bool> nested_{false};
 };
 
 }  // namespace ray::detail
