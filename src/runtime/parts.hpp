@@ -45,6 +45,8 @@ TaskExtra& extra_of(Task* task);
 /// The name a person knows the task by: TaskOptions::name or the function's, fit to be printed.
 std::string task_name(Object* object);
 
+struct WaitSet;  // waiting.cpp
+
 struct Worker {
   std::thread thread;
   std::atomic<Parker*> parker{nullptr};  // Set before the worker first sleeps.
@@ -122,7 +124,13 @@ struct EngineParts {
 
   // Who waits for what, for the search for cycles. Guarded by blocked_mutex.
   std::mutex blocked_mutex;
-  std::unordered_map<ThreadContext*, std::vector<Object*>> blocked;
+  struct Wait {
+    std::vector<Object*> objects;
+    WaitSet* set;
+  };
+  std::unordered_map<ThreadContext*, Wait> blocked;
+  std::atomic<int> stalled{0};         // Threads in get without a deadline, inside a task.
+  std::atomic<int> drivers_inside{0};  // Drivers that run a task which they wait for.
 
   std::mutex actors_mutex;
   std::unordered_map<std::string, ActorCore*> named_actors;  // Guarded by actors_mutex.
@@ -154,9 +162,14 @@ struct EngineParts {
   bool poll_for_work();
   bool spawn_thread(bool spare);
   bool wake_one();
+  /// Whether every thread that runs tasks waits for another, and none can be added.
+  bool all_stalled() const;
+  /// Then: one of them throws DeadlockError, and its thread goes on.
+  void release_stalled();
   void arm_monitor();
   void monitor_tick();
   std::atomic<bool> monitor_armed{false};
+  int stalled_ticks = 0;  // The monitor's own.
 
   bool is_cancelled_child(Task* task);
   void request_stop(Task* task);

@@ -26,6 +26,7 @@ struct WaitSet {
   Parker* parker;
   std::atomic<EngineParts*> parts{nullptr};  // Set once the waiter has given its slot there.
   std::atomic<bool> announced{false};        // It counts in `returning_count`.
+  std::atomic<bool> hopeless{false};         // No thread is left for what it waits for.
 };
 
 struct ThreadWaiter : Waiter {
@@ -114,8 +115,9 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
   std::unordered_set<Object*> seen;
   // All that a task which has begun waits for: what its thread, if blocked, waits for.
   const auto follow = [&](const Task* begun) {
-    for (const auto& [context, objects] : parts.blocked) {
-      if (stands_on(*context, begun)) front.insert(front.end(), objects.begin(), objects.end());
+    for (const auto& [context, wait] : parts.blocked) {
+      if (!stands_on(*context, begun)) continue;
+      front.insert(front.end(), wait.objects.begin(), wait.objects.end());
     }
   };
   while (!front.empty() && seen.size() < kCycleHopsMax) {
@@ -153,7 +155,8 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
 /// nobody uses the set any more.
 class Blocked {
 public:
-  Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects, WaitSet& set)
+  Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects, WaitSet& set,
+          bool timed)
       : engine_(engine), context_(current_context()), deficit_(deficit), set_(set) {
     EngineParts& parts = engine.parts();
     // A destructor may block while its task is completed: what that has made ready goes on.
@@ -166,7 +169,7 @@ public:
         for (Object* object : objects) {
           if (waits_for_itself(parts, object, context_, pinned)) circle = object;
         }
-        if (circle == nullptr) parts.blocked[&context_] = std::move(objects);
+        if (circle == nullptr) parts.blocked[&context_] = {std::move(objects), &set};
       }
       for (Task* task : pinned) unpin(task);
       if (circle != nullptr) {
@@ -180,41 +183,39 @@ public:
     if (context_.task() != nullptr || context_.is_worker) {
       deficit_.fetch_add(1, std::memory_order_relaxed);
       counted_ = true;
+      stalled_ = !timed;
+      if (stalled_) parts.stalled.fetch_add(1, std::memory_order_seq_cst);
     }
     if (held_ > 0) {
       parts.give_slot(held_);
       set.parts.store(&parts, std::memory_order_release);
     }
-    if (parts.work_visible() && !parts.wake_one() && counted_ && !parts.spawn_thread(true) &&
-        deficit_.load(std::memory_order_relaxed) >= parts.thread_count.load()) {
-      leave();
-      throw DeadlockError(
-          "all " + std::to_string(parts.max_threads) +
-          " threads of the runtime wait in get() while tasks are ready to run; raise "
-          "RuntimeOptions::max_threads, or wait with co_await, which holds no thread");
+    // The monitor looks after what cannot be run now, or is made ready while all wait.
+    if (parts.work_visible() && !parts.wake_one() && counted_ && !parts.spawn_thread(true)) {
+      parts.arm_monitor();
     }
   }
-  ~Blocked() { leave(); }
-  Blocked(const Blocked&) = delete;
-  Blocked& operator=(const Blocked&) = delete;
-
-private:
-  void leave() {
+  ~Blocked() {
     EngineParts& parts = engine_.parts();
     if (context_.task() != nullptr) {
       const std::lock_guard lock(parts.blocked_mutex);
       parts.blocked.erase(&context_);
     }
     if (counted_) deficit_.fetch_sub(1, std::memory_order_relaxed);
+    if (stalled_) parts.stalled.fetch_sub(1, std::memory_order_relaxed);
     if (held_ > 0) parts.take_back(held_, set_.announced.load(std::memory_order_acquire));
   }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
 
+private:
   Engine& engine_;
   ThreadContext& context_;
   std::atomic<int>& deficit_;
   WaitSet& set_;
   std::int64_t held_ = 0;
   bool counted_ = false;
+  bool stalled_ = false;
 };
 
 struct AncestorSearch {
@@ -232,6 +233,20 @@ void look_for_unsealed(void* search, Object* argument) {
 
 }  // namespace
 
+bool EngineParts::all_stalled() const {
+  const int threads = thread_count.load();
+  return threads >= max_threads && stalled.load() >= threads + drivers_inside.load();
+}
+
+void EngineParts::release_stalled() {
+  const std::lock_guard lock(blocked_mutex);
+  for (const auto& [context, wait] : blocked) {
+    if (wait.set->hopeless.exchange(true)) continue;
+    wait.set->parker->unpark();
+    return;
+  }
+}
+
 bool Engine::help(Task* task) {
   ThreadContext& context = thread_context;
   if (task->engine != index_ || !room_on_stack(context)) return false;
@@ -244,7 +259,10 @@ bool Engine::help(Task* task) {
   if (claimed) {
     const std::int64_t held = context.cpu_held;
     if (lacking > 0) context.cpu_held = kCpuUnit;
+    const bool driver = context.task() == nullptr && !context.is_worker;
+    if (driver) parts_->drivers_inside.fetch_add(1, std::memory_order_seq_cst);
     run_task(task);
+    if (driver) parts_->drivers_inside.fetch_sub(1, std::memory_order_seq_cst);
     context.cpu_held = held;
   }
   if (lacking > 0) parts_->give_slot(lacking);
@@ -393,16 +411,24 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
   } else {
     std::optional<Blocked> blocked;
     try {
-      if (engine != nullptr) blocked.emplace(*engine, engine->deficit_, pending, set);
+      if (engine != nullptr) {
+        blocked.emplace(*engine, engine->deficit_, pending, set, deadline != nullptr);
+      }
     } catch (...) {
       leave();
       throw;
     }
-    while (!over()) {
+    while (!over() && !set.hopeless.load(std::memory_order_acquire)) {
       set.parker->park_until(deadline);
       if (deadline != nullptr && *deadline <= Clock::now()) break;
     }
     leave();
+    if (!over() && set.hopeless.load(std::memory_order_acquire)) {
+      throw DeadlockError(
+          "all " + std::to_string(engine->parts_->max_threads) +
+          " threads of the runtime wait in get() while tasks are ready to run; raise "
+          "RuntimeOptions::max_threads, or wait with co_await, which holds no thread");
+    }
   }
   return set.remaining.load(std::memory_order_acquire) <= 0;
 }

@@ -29,6 +29,7 @@ namespace {
 constexpr std::size_t kStealMax = 32;
 constexpr std::size_t kDeep = 64;
 constexpr auto kMonitorTick = std::chrono::milliseconds(1);
+constexpr int kStalledTicks = 20;
 constexpr auto kNap = std::chrono::microseconds(100);
 constexpr auto kNapsFor = std::chrono::milliseconds(10);
 constexpr auto kSpareIdle = std::chrono::seconds(1);
@@ -338,11 +339,18 @@ void EngineParts::arm_monitor() {
 }
 
 /// Work that nobody took for a whole tick, though it could run: the threads are all busy or
-/// blocked in ways we cannot see. One more thread.
+/// blocked in ways we cannot see. One more thread; or, if there can be none and all wait for what
+/// is not run, one of them gives up.
 void EngineParts::monitor_tick() {
   const bool stuck = work_visible() && engine.spinners_.load() == 0;
   if (stuck) {
-    if (!wake_one()) spawn_thread(true);
+    if (!wake_one() && !spawn_thread(true)) {
+      stalled_ticks = all_stalled() ? stalled_ticks + 1 : 0;
+      if (stalled_ticks == kStalledTicks) {
+        stalled_ticks = 0;
+        release_stalled();
+      }
+    }
     timers.at(Clock::now() + kMonitorTick, [this] { monitor_tick(); });
     return;
   }

@@ -122,7 +122,7 @@ class Slots {
 public:
   static constexpr std::size_t ref_count = (std::size_t{S::is_ref} + ... + 0);
   static constexpr bool repeats = (S::repeats && ...);
-  static constexpr bool leaf = (std::is_trivially_destructible_v<S> && ...);
+  static constexpr bool is_leaf = (std::is_trivially_destructible_v<S> && ...);
 
   template <class... A>
   explicit Slots(std::in_place_t, A&&... arguments)
