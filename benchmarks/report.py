@@ -23,7 +23,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORKLOADS = ["fut", "fire", "fib", "nqueens", "chain", "tree", "tree_thin", "wave", "ping",
-             "ping_cold", "memory", "actor", "grow", "include"]
+             "ping_cold", "memory", "actor", "grow", "events", "include"]
 DISTURBED = 0.05  # share of the machine that other load may take during a run
 TIMEOUT_S = 300
 ASIDE = {"serial", "onetbb_fork"}  # shown, but doing less than the work: not the best peer
@@ -56,7 +56,7 @@ VARIANTS = (
     + [Variant("tree", n=1024), Variant("tree", n=100), Variant("tree_thin"), Variant("wave"),
        Variant("ping"), Variant("ping_cold"), Variant("memory"), Variant("actor", "sync", 20_000),
        Variant("actor", "local", 200_000), Variant("actor", "async", 1_000_000),
-       Variant("actor", "nn", 200_000)]
+       Variant("actor", "nn", 200_000), Variant("events", "empty"), Variant("events", "work")]
     + [Variant("grow", mode, n) for mode, sizes in GROW.items() for n in sizes])
 
 

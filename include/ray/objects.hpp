@@ -89,8 +89,8 @@ void await_all(const Refs& refs, std::optional<std::chrono::nanoseconds> timeout
   Object* batch[kBatch];
   std::size_t size = 0;
   const auto flush = [&] {
-    // The first by helping, as a single get does; the rest together.
-    if (size > 0 && !deadline) Engine::wait(batch[0]);
+    // By helping, as a single get does; what runs elsewhere by then, together.
+    if (size > 0 && !deadline) Engine::help_with(batch, size);
     if (size > 0 && !Engine::wait_many(batch, size, size, true, deadline ? &*deadline : nullptr)) {
       for (std::size_t i = 0; i < size; ++i) {
         if (batch[i]->sealed()) require_value(batch[i]);

@@ -57,6 +57,7 @@ namespace {
 
 constexpr std::size_t kAncestorsMax = 64;
 constexpr std::size_t kCycleHopsMax = 256;
+constexpr auto kSpinBusy = std::chrono::microseconds(20);  // Where others need the core.
 #if defined(RAY_ASAN) || defined(RAY_TSAN)
 constexpr std::size_t kStackReserve = std::size_t{512} << 10;
 #else
@@ -321,7 +322,9 @@ std::uintptr_t Engine::await(Object* object) {
   return object->seal_state();
 }
 
-bool Engine::wait(Object* object, const Clock::time_point* deadline) {
+/// The part of a wait in which the thread stays awake: it helps, then polls a little. True if the
+/// object is sealed.
+bool Engine::wait_awake(Object* object) {
   if (object->sealed()) return true;
   Task* task = producer_of(object);
   ThreadContext& context = thread_context;
@@ -331,29 +334,47 @@ bool Engine::wait(Object* object, const Clock::time_point* deadline) {
     call.emplace(task->engine);
     engine = call->engine();
   }
-  if (task != nullptr && engine != nullptr && deadline == nullptr) {
-    const bool inside = context.task() != nullptr;
-    // A task may also run what the awaited one waits for; a driver runs just the awaited one.
-    const auto help_once = [&] {
-      return engine->help(task) || (inside && engine->help_ancestor(task));
-    };
-    while (!object->sealed() && help_once()) {
-    }
-    if (object->sealed()) return true;
-    const bool busy = engine->free_cpus_.load(std::memory_order_relaxed) < kCpuUnit;
-    const auto spin = busy ? std::chrono::microseconds(400) : engine->parts_->options.spin_us;
-    if (spin.count() > 0) {
-      const auto until = Clock::now() + spin;
-      do {
-        for (int i = 0; i < 32; ++i) {
-          if (object->sealed()) return true;
-          __builtin_ia32_pause();
-        }
-        if (help_once() && object->sealed()) return true;
-      } while (Clock::now() < until);
-    }
+  if (task == nullptr || engine == nullptr) return false;
+  const bool inside = context.task() != nullptr;
+  // A task may also run what the awaited one waits for; a driver runs just the awaited one.
+  const auto help_once = [&] {
+    return engine->help(task) || (inside && engine->help_ancestor(task));
+  };
+  while (!object->sealed() && help_once()) {
   }
+  const bool busy = engine->free_cpus_.load(std::memory_order_relaxed) < kCpuUnit;
+  const auto spin = busy ? kSpinBusy : engine->parts_->options.spin_us;
+  const auto until = Clock::now() + spin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (object->sealed()) return true;
+      __builtin_ia32_pause();
+    }
+    help_once();
+  } while (!object->sealed() && Clock::now() < until);
+  return object->sealed();
+}
+
+bool Engine::wait(Object* object, const Clock::time_point* deadline) {
+  if (object->sealed() || (deadline == nullptr && wait_awake(object))) return true;
   return wait_many(&object, 1, 1, false, deadline);
+}
+
+void Engine::help_with(Object* const* objects, std::size_t size) {
+  if (thread_context.task() == nullptr) {
+    wait_awake(objects[0]);
+    return;
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    if (objects[i]->seal_state() == kPending) run_awaited(objects[i]);
+    const std::uintptr_t seal = objects[i]->seal_state();
+    if (seal != kPending && seal != kValue) return;
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    if (objects[i]->sealed()) continue;
+    wait_awake(objects[i]);
+    return;
+  }
 }
 
 bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t count,

@@ -148,6 +148,9 @@ public:
   static bool wait(Object* object, const Clock::time_point* deadline = nullptr);
   /// The same without a deadline, for an object that is pending: returns its seal.
   static std::uintptr_t await(Object* object);
+  /// Runs those of the objects that nobody has begun: inside a task all of them, until one has
+  /// failed; a driver just the first, and leaves the rest to the workers. Does not sleep.
+  static void help_with(Object* const* objects, std::size_t size);
   /// Waits until `count` of the objects are sealed, or the deadline; true if they are.
   /// With `stop_at_failure` it also returns when one of them failed.
   static bool wait_many(Object* const* objects, std::size_t size, std::size_t count,
@@ -218,6 +221,7 @@ private:
 
   static std::uint64_t driver_id();
   static bool run_awaited(Object* object);
+  static bool wait_awake(Object* object);
   void run_admitted(Task* task, bool chains, ThreadContext& context);
   void attach_lane();
   void launch_slow(Task* task);
