@@ -41,6 +41,12 @@ concept RefRange = requires(R& range) {
   requires is_object_ref<RangeElement<R>>;
 };
 
+/// Whether a range only looks at references that others own: a std::span, a std::views::….
+
+template <class R>
+inline constexpr bool is_view =
+    std::ranges::enable_view<R> || std::ranges::enable_borrowed_range<R>;
+
 /// A value in a tuple or vector of values: void is std::monostate.
 template <class T>
 using Regular = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
@@ -186,7 +192,8 @@ auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
   using T = detail::RefValue<detail::RangeElement<R>>;
   detail::await_all(refs, timeout);
   if constexpr (!std::is_void_v<T>) {
-    constexpr bool owned = !std::is_lvalue_reference_v<R> && !std::is_const_v<R>;
+    constexpr bool owned = !std::is_lvalue_reference_v<R> && !std::is_const_v<R> &&
+                           !detail::is_view<std::remove_cvref_t<R>>;
     std::vector<detail::Gotten<T, owned>> values;
     values.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
     for (auto&& ref : refs) {

@@ -117,9 +117,11 @@ bool actor_run_inline(Task* call) {
     if (turn->taken.exchange(true, std::memory_order_acq_rel)) return false;
     drop_waiting_turn(group);
   }
-  const std::int64_t held = std::exchange(context.cpu_held, 0);
+  // On the caller's slot: a method that waits gives it away as the caller would.
+  const bool driver = context.task() == nullptr && !context.is_worker;
+  if (driver) engine->parts().drivers_inside.fetch_add(1, std::memory_order_seq_cst);
   run_turn(*engine, *core, group, 1);
-  context.cpu_held = held;
+  if (driver) engine->parts().drivers_inside.fetch_sub(1, std::memory_order_seq_cst);
   return true;
 }
 

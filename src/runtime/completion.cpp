@@ -278,6 +278,11 @@ void Engine::seal_result(Task* task, std::uintptr_t seal) {
   const Frame* frame = context.frame;
   context.wants_next = frame != nullptr && frame->task == task && frame->chains;
   if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
+  if (frame != nullptr && frame->task == task) {
+    // From here on the record may be gone, while users' destructors run in this frame.
+    if (frame->id == 0) context.frame->id = task->task_id();
+    context.frame->task = nullptr;
+  }
   if (!seal_object(task, seal, kRuntimeRef)) {
     // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
     if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);

@@ -29,7 +29,8 @@ void run_resumption(Task* task) {
   const auto coroutine = static_cast<Resumption*>(task)->coroutine;
   release(task);
   // It is no task of ours: inside it the thread is a driver of this runtime.
-  current_context().frame->task = nullptr;
+  Frame* const frame = current_context().frame;
+  if (frame != nullptr) frame->task = nullptr;
   coroutine.resume();
 }
 

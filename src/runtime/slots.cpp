@@ -150,6 +150,7 @@ void EngineParts::pump() {
     granted_count.fetch_add(1, std::memory_order_relaxed);
     engine.enqueue_errand(task);
   }
+  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
 }
 
 void EngineParts::release_demand(const Demand& demand) {

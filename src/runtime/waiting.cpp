@@ -109,9 +109,10 @@ void unpin(Task* task) {
 
 /// Whether what `object` waits for leads back to a task on this thread's stack.
 /// Requires: parts.blocked_mutex, so that the threads that stand there stay blocked.
-/// What it had to look into is in `pinned`, each to be unpinned once the lock is gone.
+/// What it had to look into is in `pinned` and `kept`, each to be unpinned, or released, once the
+/// lock is gone.
 bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& mine,
-                      std::vector<Task*>& pinned) {
+                      std::vector<Task*>& pinned, std::vector<Object*>& kept) {
   std::vector<Object*> front{object};
   std::unordered_set<Object*> seen;
   // All that a task which has begun waits for: what its thread, if blocked, waits for.
@@ -141,7 +142,11 @@ bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& m
     {
       const std::lock_guard lock(parts.suspended_mutex);
       const auto asleep = parts.suspended.find(task);
-      if (asleep != parts.suspended.end()) front.push_back(asleep->second->awaited);
+      if (asleep != parts.suspended.end() && asleep->second->awaited != nullptr) {
+        retain(asleep->second->awaited);
+        kept.push_back(asleep->second->awaited);
+        front.push_back(asleep->second->awaited);
+      }
     }
     if (task->ops->kind != ObjectKind::actor_call) continue;
     for (Task* blocker : actor_blockers(task)) {
@@ -164,15 +169,17 @@ public:
     if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
     if (context_.task() != nullptr) {
       std::vector<Task*> pinned;
+      std::vector<Object*> kept;
       Object* circle = nullptr;
       {
         const std::lock_guard lock(parts.blocked_mutex);
         for (Object* object : objects) {
-          if (waits_for_itself(parts, object, context_, pinned)) circle = object;
+          if (waits_for_itself(parts, object, context_, pinned, kept)) circle = object;
         }
         if (circle == nullptr) parts.blocked[&context_] = {std::move(objects), &set};
       }
       for (Task* task : pinned) unpin(task);
+      for (Object* object : kept) release(object);
       if (circle != nullptr) {
         throw DeadlockError("task '" + task_name(context_.task()) + "' waits for '" +
                             task_name(circle) +
@@ -204,7 +211,7 @@ public:
     }
     if (counted_) deficit_.fetch_sub(1, std::memory_order_relaxed);
     if (stalled_) parts.stalled.fetch_sub(1, std::memory_order_relaxed);
-    if (held_ > 0) parts.take_back(held_, set_.announced.load(std::memory_order_acquire));
+    if (held_ > 0) parts.take_back(held_, set_.announced.exchange(true, std::memory_order_acq_rel));
   }
   Blocked(const Blocked&) = delete;
   Blocked& operator=(const Blocked&) = delete;

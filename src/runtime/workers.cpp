@@ -237,7 +237,11 @@ void EngineParts::idle(Worker* worker) {
       if (napping && (leave || !slot_available() || Clock::now() >= nap_until)) {
         napping = false;
         nappers.fetch_sub(1, std::memory_order_seq_cst);
-        if (!leave) continue;  // Look again, now that we shall be woken for a single task too.
+        if (!leave) {
+          if (Engine::asymmetric_)
+            ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+          continue;
+        }
       }
       {
         const std::lock_guard lock(sleep_mutex);

@@ -421,3 +421,21 @@ TEST_CASE("a method that waits for tasks ends on one CPU") {
   auto leader = rt.actor<Leader>();
   CHECK(rt.get(rt.remote<&Leader::sum>(leader, 100), kDeadline) == 4950);
 }
+
+TEST_CASE("a task that waits for a method that waits for a task ends on any number of CPUs") {
+  struct Relay {
+    int ask(int x) {
+      constexpr auto plus_one = [](int y) { return y + 1; };
+      return ray::get(ray::remote<plus_one>(x));
+    }
+  };
+  constexpr auto outer = [](ray::ActorHandle<Relay> relay, int x) {
+    return ray::get(ray::remote<&Relay::ask>(relay, x));
+  };
+  for (const double cpus : {1.0, 2.0, 4.0}) {
+    ray::Runtime rt({.num_cpus = cpus});
+    auto relay = rt.actor<Relay>();
+    for (int i = 0; i < 50; ++i) CHECK(rt.get(rt.remote<outer>(relay, i), kDeadline) == i + 1);
+    CHECK(rt.available_resources()["CPU"] == cpus);
+  }
+}

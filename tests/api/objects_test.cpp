@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -303,4 +304,15 @@ TEST_CASE("a parameter by value takes what cannot be copied with its last refere
   CHECK(*rt.get(shared) == 7);
   auto mine = shared;
   CHECK_THROWS_AS(rt.get(std::move(mine)), ray::InvalidArgumentError);
+}
+
+TEST_CASE("get of a view leaves the references to who owns them") {
+  ray::Runtime rt({.num_cpus = 1});
+  constexpr auto text = [] { return std::string("x"); };
+  const std::vector<ray::ObjectRef<std::string>> fixed{rt.remote<text>()};
+  std::vector<ray::ObjectRef<std::string>> refs{rt.remote<text>(), rt.remote<text>()};
+  CHECK(rt.get(std::span(refs)).size() == 2);
+  REQUIRE((refs[0] && refs[1]));
+  CHECK(rt.get(refs[0]) == "x");
+  CHECK(rt.get(std::span(fixed)).front() == "x");
 }

@@ -229,7 +229,7 @@ inline void release(Object* object, std::uint32_t count = 1) noexcept {
 /// Requires: ObjectOps::retires.
 inline bool seal_value(Task* task) noexcept {
   std::uintptr_t word = task->waiters.load(std::memory_order_acquire);
-  if (word == kAbandoned) {  // It was submitted and forgotten: nobody else is here.
+  if (word == kAbandoned && task->ops->leaf) {  // Submitted and forgotten: nobody else is here.
     task->waiters.store(kValue | kRetired, std::memory_order_relaxed);
     destroy_object(task);
     return true;
