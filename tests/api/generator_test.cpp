@@ -216,15 +216,15 @@ TEST_CASE("a task reads the stream of another") {
 }
 
 TEST_CASE("streams and their references outlive the runtime") {
-  std::optional<ray::ObjectRefStream<int>> stream;
+  ray::ObjectRefStream<int> stream;
   std::vector<ray::ObjectRef<int>> refs;
   {
     ray::Runtime rt({.num_cpus = 1});
     stream = rt.remote<count_to>(100);
-    for (int i = 0; i < 5; ++i) refs.push_back(*stream->next());
+    for (int i = 0; i < 5; ++i) refs.push_back(*stream.next());
     CHECK(rt.get(refs).back() == 4);
   }
-  stream.reset();
+  stream = {};
   refs.clear();
 }
 
