@@ -42,7 +42,6 @@ concept RefRange = requires(R& range) {
 };
 
 /// Whether a range only looks at references that others own: a std::span, a std::views::….
-
 template <class R>
 inline constexpr bool is_view =
     std::ranges::enable_view<R> || std::ranges::enable_borrowed_range<R>;

@@ -93,10 +93,7 @@ void Afterwards::fail(Task* call) {
     return;
   }
   call->ops->release_arguments(call);
-  if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, seal, true);
-  if (seal_object(call, seal, kRuntimeRef)) return;
-  call->ops->drop(call, seal);
-  release(call, kRuntimeRef);
+  seal_task(call, seal);
 }
 
 void Afterwards::run() {

@@ -82,14 +82,10 @@ void actor_release_handle(ActorCore* core) noexcept {
 std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
 const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
 
-ActorScope::ActorScope(const ActorCore* core) : core_(core), engine_(thread_context.engine) {
-  if (engine_ != nullptr && engine_->index() == core->engine_index) return;
-  outside_.emplace(core->engine_index);
-  engine_ = outside_->engine();
-}
+ActorScope::ActorScope(const ActorCore* core) : core_(core), scope_(core->engine_index) {}
 
 Engine& ActorScope::require() const {
-  if (engine_ != nullptr) return *engine_;
+  if (Engine* engine = scope_.engine()) return *engine;
   throw ActorDiedError(actor_title(*core_) + " ended: its runtime was shut down");
 }
 

@@ -13,8 +13,8 @@ namespace ray::detail {
 void Engine::cancel(Object* object, CancelOptions options) {
   Task* task = producer_of(object);
   if (task == nullptr) return;
-  const OutsideCall call(task->engine);
-  Engine* engine = call.engine();
+  const EngineScope scope(task->engine);
+  Engine* engine = scope.engine();
   if (engine == nullptr) return;
   engine->cancel_here(task);
   if (options.recursive) engine->parts_->cancel_children(task->task_id());
@@ -134,8 +134,8 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
   waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kCallback;
   waiter.fire = [](CallbackWaiter* node) {
     Task* resumed = static_cast<CoroutineWaiter*>(node)->task;
-    const OutsideCall call(resumed->engine);
-    Engine* engine = call.engine();
+    const EngineScope scope(resumed->engine);
+    Engine* engine = scope.engine();
     if (engine == nullptr) return;  // Its runtime has ended it.
     {
       const std::lock_guard lock(engine->parts_->suspended_mutex);

@@ -219,20 +219,23 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
   return true;
 }
 
+void seal_task(Task* task, std::uintptr_t seal) noexcept {
+  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
+  if (seal_object(task, seal, kRuntimeRef)) return;
+  // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
+  if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);
+  leave_object(task);
+}
+
 void Engine::fail_waiting(Task* task, Object* argument) { fail_early(task, argument); }
 
 void make_ready(Task* task) noexcept {
   ThreadContext& context = thread_context;
-  Engine* engine = context.engine;
-  std::optional<OutsideCall> call;
-  if (engine == nullptr || engine->index() != task->engine) {
-    call.emplace(task->engine);
-    engine = call->engine();
-  }
+  const EngineScope scope(task->engine);
+  Engine* engine = scope.engine();
   if (engine == nullptr) {  // Its runtime is gone.
     task->ops->release_arguments(task);
-    if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, kShutdown, true);
-    if (!seal_object(task, kShutdown, kRuntimeRef)) leave_object(task);
+    seal_task(task, kShutdown);
     return;
   }
   if (task->failing.load(std::memory_order_acquire) != 0 && task->ops->kind == ObjectKind::task) {
@@ -277,17 +280,12 @@ void Engine::seal_result(Task* task, std::uintptr_t seal) {
   ThreadContext& context = thread_context;
   const Frame* frame = context.frame;
   context.wants_next = frame != nullptr && frame->task == task && frame->chains;
-  if (task->ops->seal_elements != nullptr) task->ops->seal_elements(task, seal, true);
   if (frame != nullptr && frame->task == task) {
     // From here on the record may be gone, while users' destructors run in this frame.
     if (frame->id == 0) context.frame->id = task->task_id();
     context.frame->task = nullptr;
   }
-  if (!seal_object(task, seal, kRuntimeRef)) {
-    // Somebody was first; what this end brought is dropped (a failure stored early was sealed).
-    if (task->failing.load(std::memory_order_relaxed) == 0) task->ops->drop(task, seal);
-    leave_object(task);
-  }
+  seal_task(task, seal);
   context.wants_next = false;
 }
 

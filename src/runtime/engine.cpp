@@ -126,11 +126,20 @@ EngineParts::EngineParts(Engine& owner, const RuntimeOptions& given)
   max_threads = std::max(options.max_threads, base_threads);
 }
 
-OutsideCall::OutsideCall(std::uint16_t index) : index_(index) {
-  outside_calls[index].fetch_add(1, std::memory_order_seq_cst);
+void EngineScope::enter(std::uint16_t index) {
+  counted_ = index;  // 0, which no engine has: of an object that no task makes.
+  if (index != 0) outside_calls[index].fetch_add(1, std::memory_order_seq_cst);
   engine_ = engines[index].load(std::memory_order_seq_cst);
 }
-OutsideCall::~OutsideCall() { outside_calls[index_].fetch_sub(1, std::memory_order_seq_cst); }
+void EngineScope::leave() { outside_calls[counted_].fetch_sub(1, std::memory_order_seq_cst); }
+
+void Engine::heavy_barrier() noexcept {
+  if (asymmetric_) {
+    ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  } else {
+    fence_word_.fetch_add(0, std::memory_order_seq_cst);
+  }
+}
 
 Engine* Engine::by_index(std::uint16_t index) noexcept {
   return engines[index].load(std::memory_order_acquire);

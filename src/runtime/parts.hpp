@@ -89,9 +89,8 @@ struct EngineParts {
   std::vector<Worker*> sleeping;  // Guarded by sleep_mutex.
   std::atomic<int> nappers{0};    // Sleepers that look for themselves every now and then.
   std::atomic<bool> stopping{false};
-  std::atomic<bool> joining{false};   // Workers end when they find nothing more.
-  std::atomic<int> outside_calls{0};  // Threads of others inside our slow paths.
-  std::atomic<int> cpu_wanted{0};     // Tasks in `waiting` lack CPU: slots go to them first.
+  std::atomic<bool> joining{false};  // Workers end when they find nothing more.
+  std::atomic<int> cpu_wanted{0};    // Tasks in `waiting` lack CPU: slots go to them first.
 
   // Threads whose wait is over and that want their slot back.
   std::mutex returning_mutex;
@@ -145,6 +144,8 @@ struct EngineParts {
   bool try_take_slot(std::int64_t units = kCpuUnit);
   bool take_free(std::int64_t units);
   void give_slot(std::int64_t units);
+  /// A slot has become free: somebody is woken if there is a task for it.
+  void wake_for_work();
   /// After a wait: the slot is this thread's again. It comes before new work, and waits for a free
   /// one for kTakeBackWithin at most: then it takes it even if that leaves less than none.
   /// `announced`: it counts in `returning_count` already.
@@ -179,8 +180,10 @@ struct EngineParts {
   void forget_stoppable(Task* task, TaskExtra& extra);
 };
 
-/// `context`: this thread's. The task is gone when this returns.
-inline void Engine::run_admitted(Task* task, bool chains, ThreadContext& context) {
+/// The task is gone when this returns.
+inline void Engine::run_task(Task* task, bool chains) {
+  if ((task->sealed() || special_.load(std::memory_order_relaxed) != 0) && !admit(task)) return;
+  ThreadContext& context = thread_context;
   Engine* const engine = context.engine;
   const std::int64_t held = context.cpu_held;
   Frame frame{.task = task, .below = context.frame, .chains = chains};
@@ -198,6 +201,9 @@ inline void Engine::run_admitted(Task* task, bool chains, ThreadContext& context
 bool add_waiter(Object* object, Waiter* waiter) noexcept;
 /// Takes it out again; false if the object was sealed meanwhile and the waiter is (being) told.
 bool remove_waiter(Object* object, Waiter* waiter) noexcept;
+/// The end of a task: its objects get their seal if nobody gave them one, and the runtime's
+/// reference goes. Requires: its arguments are released.
+void seal_task(Task* task, std::uintptr_t seal) noexcept;
 /// Whose result this object is; null for one that no task makes.
 Task* producer_of(Object* object) noexcept;
 /// A task whose last argument arrived goes where it can run.

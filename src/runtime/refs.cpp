@@ -71,8 +71,9 @@ void when_sealed(Object* object, void (*then)(void*), void* context) {
 }
 
 bool RefAwaiterBase::suspend_foreign(std::coroutine_handle<> coroutine) {
-  Task* producer = producer_of(object_);
-  Engine* engine = producer != nullptr ? Engine::by_index(producer->engine) : nullptr;
+  const Task* producer = producer_of(object_);
+  const EngineScope scope(producer != nullptr ? producer->engine : 0);
+  const Engine* engine = scope.engine();
   if (engine == nullptr) return !object_->sealed();
   auto* resumption = ::new (slab_allocate(sizeof(Resumption))) Resumption(&kResumptionOps, 1);
   resumption->engine = engine->index();
@@ -82,8 +83,8 @@ bool RefAwaiterBase::suspend_foreign(std::coroutine_handle<> coroutine) {
   node_.target = reinterpret_cast<std::uintptr_t>(&node_) | Waiter::kCallback;
   node_.fire = [](CallbackWaiter* node) {
     Task* task = static_cast<CoroutineWaiter*>(node)->task;
-    const OutsideCall call(task->engine);
-    if (Engine* home = call.engine()) {
+    const EngineScope home_scope(task->engine);
+    if (Engine* home = home_scope.engine()) {
       home->enqueue_errand(task);
     } else {
       run_resumption(task);

@@ -36,6 +36,10 @@ bool EngineParts::try_take_slot(std::int64_t units) {
   return take_free(units);
 }
 
+void EngineParts::wake_for_work() {
+  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+}
+
 bool EngineParts::take_free(std::int64_t units) {
   std::int64_t free = engine.free_cpus_.load(std::memory_order_relaxed);
   while (free >= units) {
@@ -53,7 +57,7 @@ void EngineParts::give_slot(std::int64_t units) {
     if (!returning.empty()) returning.front()->unpark();
   }
   if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+  wake_for_work();
 }
 
 void EngineParts::take_back(std::int64_t units, bool announced) {
@@ -79,7 +83,7 @@ void EngineParts::take_back(std::int64_t units, bool announced) {
   }
   if (!announced) return;
   returning_count.fetch_sub(1, std::memory_order_seq_cst);
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+  wake_for_work();
 }
 
 void EngineParts::reserve_or_queue(Task* task, const Demand& demand) {
@@ -150,7 +154,7 @@ void EngineParts::pump() {
     granted_count.fetch_add(1, std::memory_order_relaxed);
     engine.enqueue_errand(task);
   }
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
+  wake_for_work();
 }
 
 void EngineParts::release_demand(const Demand& demand) {
@@ -164,7 +168,6 @@ void EngineParts::release_demand(const Demand& demand) {
     }
   }
   pump();
-  if (engine.sleepers_.load(std::memory_order_seq_cst) != 0 && work_visible()) engine.notify();
 }
 
 }  // namespace ray::detail

@@ -53,8 +53,8 @@ void StreamCore::pop() {
   }
   detail::release(item);
   if (wake != nullptr) {
-    const OutsideCall call(wake->engine);
-    if (Engine* engine = call.engine()) engine->wake_suspended(wake);
+    const EngineScope scope(wake->engine);
+    if (Engine* engine = scope.engine()) engine->wake_suspended(wake);
     detail::release(wake);
   }
 }

@@ -311,11 +311,7 @@ inline bool Engine::run_awaited(Object* object) {
   }
   auto* task = static_cast<Task*>(object);
   if (task->engine != engine->index_ || !context.lane->claim_own(task)) return false;
-  if (!task->sealed() && engine->special_.load(std::memory_order_relaxed) == 0) [[likely]] {
-    engine->run_admitted(task, false, context);
-  } else {
-    engine->run_task(task);
-  }
+  engine->run_task(task);
   return true;
 }
 
@@ -334,15 +330,11 @@ std::uintptr_t Engine::await(Object* object) {
 bool Engine::wait_awake(Object* object) {
   if (object->sealed()) return true;
   Task* task = producer_of(object);
-  ThreadContext& context = thread_context;
-  Engine* engine = context.engine;
-  std::optional<OutsideCall> call;
-  if (engine == nullptr && task != nullptr) {
-    call.emplace(task->engine);
-    engine = call->engine();
-  }
-  if (task == nullptr || engine == nullptr) return false;
-  const bool inside = context.task() != nullptr;
+  if (task == nullptr) return false;
+  const EngineScope scope = EngineScope::own_or(task->engine);
+  Engine* engine = scope.engine();
+  if (engine == nullptr) return false;
+  const bool inside = thread_context.task() != nullptr;
   // A task may also run what the awaited one waits for; a driver runs just the awaited one.
   const auto help_once = [&] {
     return engine->help(task) || (inside && engine->help_ancestor(task));
@@ -400,15 +392,9 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
   if (needed <= 0) return true;
   if (deadline != nullptr && *deadline <= Clock::now()) return false;
 
-  ThreadContext& context = current_context();
-  Engine* engine = context.engine;
-  std::optional<OutsideCall> call;
-  if (engine == nullptr) {
-    if (Task* task = producer_of(pending.front())) {
-      call.emplace(task->engine);
-      engine = call->engine();
-    }
-  }
+  const Task* producer = producer_of(pending.front());
+  const EngineScope scope = EngineScope::own_or(producer != nullptr ? producer->engine : 0);
+  Engine* engine = scope.engine();
 
   WaitSet set{{needed}, stop_at_failure, {}, &Parker::mine()};
   const auto waiters = std::make_unique<ThreadWaiter[]>(pending.size());

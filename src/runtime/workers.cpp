@@ -8,10 +8,7 @@
 // A thread that has just polled in vain naps for a while (kNap at a time, kNapsFor in all) before
 // it sleeps for good. While one naps, a driver's single task wakes nobody: mostly the driver gets
 // it next and runs it itself, and waking a thread costs it 10 to 40 us; else the napper finds it.
-#include <linux/membarrier.h>
 #include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <system_error>
@@ -139,11 +136,6 @@ bool Engine::admit(Task* task) {
   return true;
 }
 
-void Engine::run_task(Task* task, bool chains) {
-  if ((task->sealed() || special_.load(std::memory_order_relaxed) != 0) && !admit(task)) return;
-  run_admitted(task, chains, thread_context);
-}
-
 void EngineParts::worker_main(Worker* worker) {
   ThreadContext& context = thread_context;
   context.engine = &engine;
@@ -221,11 +213,7 @@ void EngineParts::idle(Worker* worker) {
       sleeping.push_back(worker);
       engine.sleepers_.fetch_add(1, std::memory_order_seq_cst);
     }
-    if (Engine::asymmetric_) {
-      ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    } else {
-      Engine::fence_word_.fetch_add(0, std::memory_order_seq_cst);
-    }
+    Engine::heavy_barrier();
     const auto now = Clock::now();
     const auto until = now + kSpareIdle;
     const auto nap_until = now + kNapsFor;
@@ -238,8 +226,7 @@ void EngineParts::idle(Worker* worker) {
         napping = false;
         nappers.fetch_sub(1, std::memory_order_seq_cst);
         if (!leave) {
-          if (Engine::asymmetric_)
-            ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+          Engine::heavy_barrier();  // Whoever queued work while we napped woke nobody.
           continue;
         }
       }

@@ -53,14 +53,13 @@ class ActorScope {
 public:
   explicit ActorScope(const ActorCore* core);
   /// Null when it is gone.
-  Engine* engine() const noexcept { return engine_; }
+  Engine* engine() const noexcept { return scope_.engine(); }
   /// Throws ActorDiedError when it is gone.
   Engine& require() const;
 
 private:
   const ActorCore* core_;
-  Engine* engine_;
-  std::optional<OutsideCall> outside_;  // Unless the thread is inside that engine.
+  EngineScope scope_;
 };
 
 // Handles. All of them may be called while the runtime ends, and after it.

@@ -209,8 +209,8 @@ public:
 private:
   friend struct EngineParts;
 
-  /// Pairs with the heavy barrier (membarrier) of a thread that is about to sleep: either it sees
-  /// what we queued, or we see that it sleeps. Where the kernel has none, a full fence.
+  /// Pairs with the heavy_barrier() of a thread that is about to sleep: either it sees what we
+  /// queued, or we see that it sleeps. Where the kernel has no membarrier, both are full fences.
   static void light_barrier() noexcept {
     if (asymmetric_.load(std::memory_order_relaxed)) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -219,10 +219,10 @@ private:
     }
   }
 
+  static void heavy_barrier() noexcept;
   static std::uint64_t driver_id();
   static bool run_awaited(Object* object);
   static bool wait_awake(Object* object);
-  void run_admitted(Task* task, bool chains, ThreadContext& context);
   void attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);
@@ -253,19 +253,33 @@ private:
 /// More than there are threads: while one spins, nobody is woken.
 inline constexpr int kNoWake = 1 << 30;
 
-/// Finds an engine for a foreign thread, and keeps it from being torn down while this lives.
-class OutsideCall {
+/// An engine that is not torn down while this lives: the thread is inside of it, or counted.
+class EngineScope {
 public:
-  explicit OutsideCall(std::uint16_t index);
-  ~OutsideCall();
-  OutsideCall(const OutsideCall&) = delete;
-  OutsideCall& operator=(const OutsideCall&) = delete;
+  explicit EngineScope(std::uint16_t index) : engine_(thread_context.engine) {
+    if (engine_ == nullptr || engine_->index() != index) [[unlikely]]
+      enter(index);
+  }
+  /// That of the thread itself if it is inside one, whichever that is.
+  static EngineScope own_or(std::uint16_t index) {
+    const Engine* own = thread_context.engine;
+    return EngineScope(own != nullptr ? own->index() : index);
+  }
+  ~EngineScope() {
+    if (counted_ != 0) [[unlikely]]
+      leave();
+  }
+  EngineScope(const EngineScope&) = delete;
+  EngineScope& operator=(const EngineScope&) = delete;
 
   /// Null when it is gone.
   Engine* engine() const noexcept { return engine_; }
 
 private:
-  std::uint16_t index_;
+  void enter(std::uint16_t index);
+  void leave();
+
+  std::uint16_t counted_ = 0;  // Its index, unless the thread is inside.
   Engine* engine_;
 };
 
