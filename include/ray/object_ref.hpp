@@ -34,6 +34,7 @@ struct RefAccess {
 
 [[noreturn]] void throw_empty_ref(const char* call);
 [[noreturn]] void throw_failure(Object* object);
+[[noreturn]] void throw_circle(const CoroutineWaiter& waiter);
 /// Throws what the object failed with; returns if it has a value.
 inline void require_value(Object* object) {
   if (object->seal_state() != kValue) [[unlikely]]
@@ -87,6 +88,11 @@ public:
 
 protected:
   explicit RefAwaiterBase(Object* object) noexcept : object_(object) {}
+  void require() const {
+    if (node_.in_circle) [[unlikely]]
+      throw_circle(node_);
+    require_value(object_);
+  }
   Object* object_;
 
 private:
@@ -187,7 +193,7 @@ public:
   RefAwaiter& operator=(const RefAwaiter&) = delete;
   ~RefAwaiter() { release(object_); }
   std::conditional_t<std::is_void_v<T>, void, std::add_lvalue_reference_t<const T>> await_resume() {
-    require_value(object_);
+    this->require();
     if constexpr (!std::is_void_v<T>) return value_of<T>(object_);
   }
 };
@@ -197,7 +203,7 @@ class RefAwaiter<T, true> : public RefAwaiterBase {
 public:
   RefAwaiter(Object* object, ObjectRef<T>&& ref) : RefAwaiterBase(object), ref_(std::move(ref)) {}
   T await_resume() {
-    require_value(object_);
+    this->require();
     return take_value(ref_);
   }
 

@@ -27,6 +27,12 @@ void CallQueue::push_front(Task* call) noexcept {
   ++size;
 }
 
+bool CallQueue::contains(const Task* call) const noexcept {
+  const Task* each = head;
+  while (each != nullptr && each != call) each = each->next();
+  return each != nullptr;
+}
+
 Task* CallQueue::pop_front() noexcept {
   Task* call = head;
   if (call == nullptr) return nullptr;

@@ -207,7 +207,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
     const std::lock_guard lock(core->mutex);
     if (core->state == ActorState::dead) return;
     inside = core->begun;
-    for (Task* call : inside) retain(call, kRuntimeRef);
+    for (Task* call : inside) retain(call);
   }
   const std::string killed = actor_title(*core) + " was killed by ray::kill";
   const bool restarts =
@@ -230,7 +230,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
     } else {
       engine->parts().request_stop(call);
     }
-    release(call, kRuntimeRef);
+    release(call);
   }
 }
 

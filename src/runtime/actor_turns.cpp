@@ -15,11 +15,17 @@ Group& group_of(ActorCore& core, Task* call) {
 }
 
 /// One call's execution; true if it ended, false if it suspended itself.
-bool execute(Engine& engine, Instance& instance, Task* call) {
+bool execute(Engine& engine, const ActorCore& core, Instance& instance, Task* call) {
   ThreadContext& context = thread_context;
   const Task* const finished = std::exchange(context.finished_call, nullptr);
   void* const outer = std::exchange(context.instance, instance.object);
+  const std::int64_t held = context.cpu_held;
+  // Where it is the only call inside, it lends the actor's CPU to others while it waits.
+  if (core.groups.size() == 1 && core.groups[0]->running_max == 1) {
+    context.cpu_held += core.demand.cpu;
+  }
   engine.run_task(call);
+  context.cpu_held = held;
   const bool ended = context.finished_call == call;
   context.finished_call = finished;
   context.instance = outer;
@@ -79,7 +85,7 @@ void run_turn(Engine& engine, ActorCore& core, Group& group, int budget) {
       for (Task* turn : after.turns) engine.enqueue_errand(turn);
       after.turns.clear();
     }
-    ended = execute(engine, *instance, call);
+    ended = execute(engine, core, *instance, call);
   }
   after.run();
 }
@@ -192,19 +198,23 @@ void actor_resume(Task* call) {
   after.run();
 }
 
-std::vector<Task*> actor_blockers(Task* call) {
+ActorBlockers actor_blockers(Task* call) {
   ActorCore* core = core_of(call);
   const std::lock_guard lock(core->mutex);
   const Group& group = group_of(*core, call);
-  std::vector<Task*> blockers;
-  for (Task* begun : core->begun) {
-    if (begun == call) return {};
-    if (static_cast<ActorCall*>(begun)->group == static_cast<ActorCall*>(call)->group) {
-      blockers.push_back(begun);
+  const bool may_run = group.executing < group.running_max;
+  ActorBlockers blockers;
+  blockers.also_suspended = group.begun >= group.begun_max;
+  for (const Task* begun : core->begun) {
+    if (begun == call) {  // It runs, or stands in line to be resumed.
+      blockers.also_suspended = false;
+      if (!group.resumed.contains(call)) return {};
+    } else if (static_cast<const ActorCall*>(begun)->group ==
+               static_cast<ActorCall*>(call)->group) {
+      blockers.begun.push_back(begun);
     }
   }
-  // Somebody inside will leave by itself unless all of them wait.
-  if (blockers.size() < static_cast<std::size_t>(group.running_max)) return {};
+  if (core->state != ActorState::alive || (may_run && !blockers.also_suspended)) return {};
   return blockers;
 }
 

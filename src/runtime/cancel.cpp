@@ -86,13 +86,13 @@ void EngineParts::cancel_children(std::uint64_t id) {
     for (auto& [task, waiter] : suspended) {
       if (!cancelled.contains(task->parent)) continue;
       note_cancelled(task->task_id());
-      retain(task, kRuntimeRef);
+      retain(task);
       asleep.push_back(task);
     }
   }
   for (Task* task : asleep) {
     engine.cancel_here(task, kParentCancelled);
-    release(task, kRuntimeRef);
+    release(task);
   }
 }
 
@@ -127,60 +127,6 @@ void EngineParts::forget_stoppable(Task* task, TaskExtra& extra) {
   const std::lock_guard lock(cancel_mutex);
   stoppables.erase(task->task_id());
   extra.stoppable.store(false, std::memory_order_release);
-}
-
-bool Engine::suspend(CoroutineWaiter& waiter) {
-  Task* task = waiter.task;
-  waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kCallback;
-  waiter.fire = [](CallbackWaiter* node) {
-    Task* resumed = static_cast<CoroutineWaiter*>(node)->task;
-    const EngineScope scope(resumed->engine);
-    Engine* engine = scope.engine();
-    if (engine == nullptr) return;  // Its runtime has ended it.
-    {
-      const std::lock_guard lock(engine->parts_->suspended_mutex);
-      engine->parts_->suspended.erase(resumed);
-    }
-    engine->resume(resumed);
-  };
-  Events::state(task, TaskState::suspended);
-  {
-    const std::lock_guard lock(parts_->suspended_mutex);
-    parts_->suspended[task] = &waiter;
-  }
-  if (waiter.awaited == nullptr || add_waiter(waiter.awaited, &waiter)) return true;
-  const std::lock_guard lock(parts_->suspended_mutex);
-  parts_->suspended.erase(task);
-  return false;
-}
-
-bool Engine::wake_suspended(Task* task) {
-  {
-    const std::lock_guard lock(parts_->suspended_mutex);
-    if (parts_->suspended.erase(task) == 0) return false;
-  }
-  resume(task);
-  return true;
-}
-
-std::size_t Engine::backpressure_of(Task* task) noexcept {
-  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
-  const int items = extra != nullptr && extra->backpressure > 0
-                        ? extra->backpressure
-                        : TaskOptions{}.generator_backpressure;
-  return static_cast<std::size_t>(items);
-}
-
-void Engine::resume(Task* task) {
-  task->flags |= kResumed;
-  Events::state(task, TaskState::running);
-  if (task->ops->kind == ObjectKind::actor_call) {
-    actor_resume(task);
-  } else if (task->has(kGranted) || task->has(kNoCpu)) {
-    enqueue_errand(task);
-  } else {
-    enqueue(task);
-  }
 }
 
 }  // namespace ray::detail

@@ -269,7 +269,11 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) [[unlikely]] {
     if (extra->stoppable.load(std::memory_order_acquire)) parts_->forget_stoppable(task, *extra);
     if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
-    if (task->has(kGranted)) parts_->release_demand(extra->demand);
+    if (task->has(kGranted)) {
+      parts_->release_demand(extra->demand);
+      // What follows may wait in a user's destructor: it has nothing more to lend.
+      if (thread_context.task() == task) thread_context.cpu_held = 0;
+    }
   }
   seal_result(task, seal);
   // Last: sealing may have completed other calls on this thread.

@@ -241,9 +241,9 @@ void Engine::drain() {
     }
     for (Task* task : ended) {
       again = true;
-      retain(task, kRuntimeRef);
+      retain(task);
       cancel_here(task, kShutdown);
-      release(task, kRuntimeRef);
+      release(task);
     }
     while (Task* task = parts.pop_errand()) {
       again = true;
@@ -265,20 +265,17 @@ std::uint64_t Engine::driver_id() {
   return child_id(process_salt(), threads.fetch_add(1));
 }
 
-void Engine::attach_lane() {
+bool Engine::attach_lane() {
   ThreadContext& context = thread_context;
   context.lane_engine = serial_;
   std::vector<LaneLease>& leases = own_leases();
   for (const LaneLease& lease : leases) {
     if (lease.serial == serial_ && lease.lane != nullptr) {
       context.lane = lease.lane;
-      return;
+      return true;
     }
   }
-  std::erase_if(leases, [](const LaneLease& lease) {
-    const Engine* engine = by_index(lease.engine);
-    return engine == nullptr || engine->serial() != lease.serial;
-  });
+  std::erase_if(leases, [](const LaneLease& lease) { return by_index(lease.engine) == nullptr; });
   const std::lock_guard lock(parts_->lanes_mutex);
   Lane* lane = nullptr;
   if (!parts_->idle_lanes.empty()) {
@@ -288,7 +285,7 @@ void Engine::attach_lane() {
     const std::uint32_t count = parts_->lane_count.load(std::memory_order_relaxed);
     if (count == EngineParts::kLanesMax) {
       context.lane_engine = 0;
-      throw Error("ray: more than 8192 threads submit to one runtime at once; use fewer");
+      return false;
     }
     parts_->owned_lanes.push_back(std::make_unique<Lane>());
     lane = parts_->owned_lanes.back().get();
@@ -297,6 +294,7 @@ void Engine::attach_lane() {
   }
   context.lane = lane;
   leases.emplace_back(index_, serial_, lane);
+  return true;
 }
 
 TaskExtra& extra_of(Task* task) {

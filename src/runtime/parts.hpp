@@ -45,7 +45,17 @@ TaskExtra& extra_of(Task* task);
 /// The name a person knows the task by: TaskOptions::name or the function's, fit to be printed.
 std::string task_name(Object* object);
 
-struct WaitSet;  // waiting.cpp
+/// A thread's wait for several objects; told by each of them (waiting.cpp).
+struct WaitSet {
+  std::atomic<std::int64_t> remaining;
+  bool stop_at_failure;
+  std::atomic<bool> failed{false};
+  Parker* parker;
+  std::atomic<EngineParts*> parts{nullptr};  // Set once the waiter has given its slot there.
+  std::atomic<bool> announced{false};        // It counts in `returning_count`.
+  std::atomic<bool> hopeless{false};         // No thread is left for what it waits for.
+  std::atomic<Object*> circle{nullptr};      // That one waits for the waiter in turn.
+};
 
 struct Worker {
   std::thread thread;
@@ -124,10 +134,12 @@ struct EngineParts {
   // Who waits for what, for the search for cycles. Guarded by blocked_mutex.
   std::mutex blocked_mutex;
   struct Wait {
-    std::vector<Object*> objects;
+    std::vector<Object*> objects;  // Each of them is needed; none if a part is, or for a time.
     WaitSet* set;
   };
   std::unordered_map<ThreadContext*, Wait> blocked;
+  std::atomic<bool> circles_armed{false};
+  std::size_t circle_cursor = 0;       // The timer thread's.
   std::atomic<int> stalled{0};         // Threads in get without a deadline, inside a task.
   std::atomic<int> drivers_inside{0};  // Drivers that run a task which they wait for.
 
@@ -144,6 +156,7 @@ struct EngineParts {
   bool try_take_slot(std::int64_t units = kCpuUnit);
   bool take_free(std::int64_t units);
   void give_slot(std::int64_t units);
+  void wake_returning();
   /// A slot has become free: somebody is woken if there is a task for it.
   void wake_for_work();
   /// After a wait: the slot is this thread's again. It comes before new work, and waits for a free
@@ -167,6 +180,11 @@ struct EngineParts {
   bool all_stalled() const;
   /// Then: one of them throws DeadlockError, and its thread goes on.
   void release_stalled();
+  /// Sees that somebody looks for circles while any thread or coroutine waits.
+  void arm_circle_search();
+  void look_for_circles();
+  /// The wait throws DeadlockError. Requires: blocked_mutex.
+  static void end_circle(Wait& wait, Object* closed_by);
   void arm_monitor();
   void monitor_tick();
   std::atomic<bool> monitor_armed{false};
@@ -208,6 +226,10 @@ void seal_task(Task* task, std::uintptr_t seal) noexcept;
 Task* producer_of(Object* object) noexcept;
 /// A task whose last argument arrived goes where it can run.
 void make_ready(Task* task) noexcept;
+/// Keeps a task that waits for arguments from starting, and those where they are, until unpin();
+/// false if all are there.
+bool pin_waiting(Task* task) noexcept;
+void unpin(Task* task) noexcept;
 
 /// The worker number of a driver thread while it runs a task that it waits for.
 inline constexpr std::uint32_t kDriverWorker = 0xffff'ffff;
@@ -222,8 +244,13 @@ std::string status_of(Engine& engine);
 // Actors (actor_core.cpp).
 void actor_post(Task* call);
 bool actor_run_inline(Task* call);
-/// The calls that keep `call` from starting, if its actor is what it waits for.
-std::vector<Task*> actor_blockers(Task* call);
+/// The calls that keep `call` from going on, if its actor is what it waits for. Each of them would
+/// have to end, or, unless `also_suspended`, to be suspended.
+struct ActorBlockers {
+  std::vector<const Task*> begun;
+  bool also_suspended = false;
+};
+ActorBlockers actor_blockers(Task* call);
 void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);

@@ -1,7 +1,7 @@
 // What an ObjectRef needs besides its count: errors, callbacks, coroutines that are not tasks.
 #include <ray/object_ref.hpp>
 
-#include "runtime/parts.hpp"
+#include "runtime/circles.hpp"
 
 namespace ray::detail {
 
@@ -11,6 +11,10 @@ void throw_empty_ref(const char* call) {
 }
 
 void throw_failure(Object* object) { std::rethrow_exception(failure_of(object)->exception); }
+
+void throw_circle(const CoroutineWaiter& waiter) {
+  throw DeadlockError(circle_message(waiter.task, waiter.awaited));
+}
 
 namespace {
 

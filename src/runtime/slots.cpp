@@ -52,12 +52,16 @@ bool EngineParts::take_free(std::int64_t units) {
 
 void EngineParts::give_slot(std::int64_t units) {
   engine.free_cpus_.fetch_add(units, std::memory_order_seq_cst);
-  if (returning_count.load(std::memory_order_seq_cst) != 0) {
-    const std::lock_guard lock(returning_mutex);
-    if (!returning.empty()) returning.front()->unpark();
-  }
+  wake_returning();
   if (cpu_wanted.load(std::memory_order_acquire) != 0) pump();
   wake_for_work();
+}
+
+/// One at a time: it wakes the next.
+void EngineParts::wake_returning() {
+  if (returning_count.load(std::memory_order_seq_cst) == 0) return;
+  const std::lock_guard lock(returning_mutex);
+  if (!returning.empty()) returning.front()->unpark();
 }
 
 void EngineParts::take_back(std::int64_t units, bool announced) {
@@ -80,6 +84,7 @@ void EngineParts::take_back(std::int64_t units, bool announced) {
     }
     const std::lock_guard lock(returning_mutex);
     returning.erase(std::find(returning.begin(), returning.end(), &parker));
+    if (!returning.empty() && free_cpus() > 0) returning.front()->unpark();
   }
   if (!announced) return;
   returning_count.fetch_sub(1, std::memory_order_seq_cst);
@@ -162,7 +167,8 @@ void EngineParts::release_demand(const Demand& demand) {
     const std::lock_guard lock(ledger_mutex);
     ledger.release(demand);
     granted_count.fetch_sub(1, std::memory_order_relaxed);
-    engine.free_cpus_.fetch_add(demand.cpu, std::memory_order_acq_rel);
+    engine.free_cpus_.fetch_add(demand.cpu, std::memory_order_seq_cst);
+    wake_returning();
     if (waiting.empty()) {
       if (engine.sleepers_.load(std::memory_order_seq_cst) == 0) return;
     }

@@ -15,19 +15,9 @@
 #include <ray/error.hpp>
 #include <ray/runtime/engine.hpp>
 
-#include "runtime/parts.hpp"
+#include "runtime/circles.hpp"
 
 namespace ray::detail {
-
-struct WaitSet {
-  std::atomic<std::int64_t> remaining;
-  bool stop_at_failure;
-  std::atomic<bool> failed{false};
-  Parker* parker;
-  std::atomic<EngineParts*> parts{nullptr};  // Set once the waiter has given its slot there.
-  std::atomic<bool> announced{false};        // It counts in `returning_count`.
-  std::atomic<bool> hopeless{false};         // No thread is left for what it waits for.
-};
 
 struct ThreadWaiter : Waiter {
   WaitSet* set = nullptr;
@@ -56,7 +46,6 @@ void tell_thread(Waiter* node, std::uintptr_t seal) noexcept {
 namespace {
 
 constexpr std::size_t kAncestorsMax = 64;
-constexpr std::size_t kCycleHopsMax = 256;
 constexpr auto kSpinBusy = std::chrono::microseconds(20);  // Where others need the core.
 #if defined(RAY_ASAN) || defined(RAY_TSAN)
 constexpr std::size_t kStackReserve = std::size_t{512} << 10;
@@ -85,80 +74,8 @@ bool claimable(Task* task) {
          task->slot.load(std::memory_order_relaxed) >= Lane::kTaskMin;
 }
 
-bool stands_on(const ThreadContext& context, const Task* task) {
-  for (const Frame* frame = context.frame; frame != nullptr; frame = frame->below) {
-    if (frame->task == task) return true;
-  }
-  return false;
-}
-
-/// Keeps a task that waits for arguments from starting while its arguments are looked at.
-bool pin_waiting(Task* task) {
-  std::uint32_t missing = task->missing.load(std::memory_order_acquire);
-  while (missing != 0) {
-    if (task->missing.compare_exchange_weak(missing, missing + 1, std::memory_order_acq_rel)) {
-      return true;
-    }
-  }
-  return false;
-}
-
-void unpin(Task* task) {
-  if (task->missing.fetch_sub(1, std::memory_order_acq_rel) == 1) make_ready(task);
-}
-
-/// Whether what `object` waits for leads back to a task on this thread's stack.
-/// Requires: parts.blocked_mutex, so that the threads that stand there stay blocked.
-/// What it had to look into is in `pinned` and `kept`, each to be unpinned, or released, once the
-/// lock is gone.
-bool waits_for_itself(EngineParts& parts, Object* object, const ThreadContext& mine,
-                      std::vector<Task*>& pinned, std::vector<Object*>& kept) {
-  std::vector<Object*> front{object};
-  std::unordered_set<Object*> seen;
-  // All that a task which has begun waits for: what its thread, if blocked, waits for.
-  const auto follow = [&](const Task* begun) {
-    for (const auto& [context, wait] : parts.blocked) {
-      if (!stands_on(*context, begun)) continue;
-      front.insert(front.end(), wait.objects.begin(), wait.objects.end());
-    }
-  };
-  while (!front.empty() && seen.size() < kCycleHopsMax) {
-    Object* next = front.back();
-    front.pop_back();
-    if (next == nullptr || !seen.insert(next).second || next->sealed()) continue;
-    Task* task = producer_of(next);
-    if (task == nullptr) continue;
-    if (stands_on(mine, task)) return true;
-    follow(task);
-    if (pin_waiting(task)) {  // It has not begun: it waits for its arguments.
-      task->ops->arguments(
-          task,
-          [](void* all, Object* argument) {
-            static_cast<std::vector<Object*>*>(all)->push_back(argument);
-          },
-          &front);
-      pinned.push_back(task);
-    }
-    {
-      const std::lock_guard lock(parts.suspended_mutex);
-      const auto asleep = parts.suspended.find(task);
-      if (asleep != parts.suspended.end() && asleep->second->awaited != nullptr) {
-        retain(asleep->second->awaited);
-        kept.push_back(asleep->second->awaited);
-        front.push_back(asleep->second->awaited);
-      }
-    }
-    if (task->ops->kind != ObjectKind::actor_call) continue;
-    for (Task* blocker : actor_blockers(task)) {
-      if (stands_on(mine, blocker)) return true;
-      follow(blocker);
-    }
-  }
-  return false;
-}
-
 /// While it lives, this thread sleeps and its slot is free for others. Its end requires that
-/// nobody uses the set any more.
+/// nobody uses the set any more. `objects`: without any of them it cannot go on.
 class Blocked {
 public:
   Blocked(Engine& engine, std::atomic<int>& deficit, std::vector<Object*> objects, WaitSet& set,
@@ -168,24 +85,13 @@ public:
     // A destructor may block while its task is completed: what that has made ready goes on.
     if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
     if (context_.task() != nullptr) {
-      std::vector<Task*> pinned;
-      std::vector<Object*> kept;
-      Object* circle = nullptr;
-      {
-        const std::lock_guard lock(parts.blocked_mutex);
-        for (Object* object : objects) {
-          if (waits_for_itself(parts, object, context_, pinned, kept)) circle = object;
-        }
-        if (circle == nullptr) parts.blocked[&context_] = {std::move(objects), &set};
+      CircleSearch search(parts, context_);
+      const std::lock_guard lock(parts.blocked_mutex);
+      for (Object* object : objects) {
+        if (search.stuck(object)) throw DeadlockError(circle_message(context_.task(), object));
       }
-      for (Task* task : pinned) unpin(task);
-      for (Object* object : kept) release(object);
-      if (circle != nullptr) {
-        throw DeadlockError("task '" + task_name(context_.task()) + "' waits for '" +
-                            task_name(circle) +
-                            "', which waits for it in turn; break the circle (for an actor: "
-                            "co_await, or max_concurrency > 1)");
-      }
+      if (!objects.empty()) parts.arm_circle_search();
+      parts.blocked[&context_] = {std::move(objects), &set};
     }
     held_ = context_.cpu_held;
     if (context_.task() != nullptr || context_.is_worker) {
@@ -253,6 +159,12 @@ void EngineParts::release_stalled() {
     wait.set->parker->unpark();
     return;
   }
+}
+
+void EngineParts::end_circle(Wait& wait, Object* closed_by) {
+  wait.objects.clear();  // Others wait for it no more in vain.
+  wait.set->circle.store(closed_by, std::memory_order_release);
+  wait.set->parker->unpark();
 }
 
 bool Engine::help(Task* task) {
@@ -426,17 +338,26 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
     std::optional<Blocked> blocked;
     try {
       if (engine != nullptr) {
-        blocked.emplace(*engine, engine->deficit_, pending, set, deadline != nullptr);
+        const bool timed = deadline != nullptr;
+        const bool needs_all = !timed && needed == static_cast<std::int64_t>(pending.size());
+        blocked.emplace(*engine, engine->deficit_, needs_all ? pending : std::vector<Object*>(),
+                        set, timed);
       }
     } catch (...) {
       leave();
       throw;
     }
+    Object* circle = nullptr;
     while (!over() && !set.hopeless.load(std::memory_order_acquire)) {
+      circle = set.circle.load(std::memory_order_acquire);
+      if (circle != nullptr) break;
       set.parker->park_until(deadline);
       if (deadline != nullptr && *deadline <= Clock::now()) break;
     }
     leave();
+    if (!over() && circle != nullptr) {
+      throw DeadlockError(circle_message(thread_context.task(), circle));
+    }
     if (!over() && set.hopeless.load(std::memory_order_acquire)) {
       throw DeadlockError(
           "all " + std::to_string(engine->parts_->max_threads) +

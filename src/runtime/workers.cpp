@@ -88,7 +88,8 @@ Task* EngineParts::find_work(ThreadContext& context) {
     // Few tasks in a lane are the roots of what its thread is deep inside of: taking one is enough.
     // Many, mostly an outside thread's, are taken in batches.
     std::size_t n = 0;
-    if (lane->size_hint() > kDeep) {
+    if (lane->size_hint() > kDeep &&
+        (context.lane_engine == engine.serial() || engine.attach_lane())) {
       n = lane->steal(stolen, kStealMax);
     } else {
       stolen[0] = lane->steal_one();
@@ -98,7 +99,6 @@ Task* EngineParts::find_work(ThreadContext& context) {
     context.steal_from = at;
     if (n > 1) {
       for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(stolen[i], 1);
-      if (context.lane_engine != engine.serial()) engine.attach_lane();
       for (std::size_t i = n - 1; i > 0; --i) context.lane->push(stolen[i]);
     }
     return stolen[0];

@@ -323,43 +323,6 @@ TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted"
   }
 }
 
-TEST_CASE("a call of an actor to itself that it waits for is a deadlock and not a hang") {
-  struct Selfish {
-    ray::ActorHandle<Selfish> self;
-    void know(ray::ActorHandle<Selfish> handle) { self = std::move(handle); }
-    int number() { return 1; }
-    int asks_itself() { return ray::get(ray::remote<&Selfish::number>(self)); }
-    void forget() { self = {}; }
-  };
-  ray::Runtime rt({.num_cpus = 2});
-  auto selfish = rt.actor<Selfish>();
-  rt.get(rt.remote<&Selfish::know>(selfish, selfish));
-  CHECK_THROWS_AS(rt.get(rt.remote<&Selfish::asks_itself>(selfish), kDeadline), ray::DeadlockError);
-  CHECK(rt.get(rt.remote<&Selfish::number>(selfish)) == 1);
-  rt.get(rt.remote<&Selfish::forget>(selfish));
-}
-
-TEST_CASE("two actors that wait for each other are a deadlock and not a hang") {
-  struct Node {
-    ray::ActorHandle<Node> other;
-    void know(ray::ActorHandle<Node> handle) { other = std::move(handle); }
-    void forget() { other = {}; }
-    int ask(int left) {
-      return left == 0 ? 0 : 1 + ray::get(ray::remote<&Node::ask>(other, left - 1));
-    }
-  };
-  ray::Runtime rt({.num_cpus = 2});
-  auto a = rt.actor<Node>();
-  auto b = rt.actor<Node>();
-  rt.get(rt.remote<&Node::know>(a, b));
-  rt.get(rt.remote<&Node::know>(b, a));
-  CHECK(rt.get(rt.remote<&Node::ask>(a, 1), kDeadline) == 1);
-  CHECK_THROWS_AS(rt.get(rt.remote<&Node::ask>(a, 2), kDeadline), ray::DeadlockError);
-  CHECK(rt.get(rt.remote<&Node::ask>(b, 1), kDeadline) == 1);
-  rt.get(rt.remote<&Node::forget>(a));
-  rt.get(rt.remote<&Node::forget>(b));
-}
-
 TEST_CASE("an actor holds its resources while it lives") {
   const Initialized runtime({.num_cpus = 2, .num_gpus = 1});
   auto party = ray::actor<Party>.options({.num_cpus = 1, .num_gpus = 1})();

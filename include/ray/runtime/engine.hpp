@@ -137,8 +137,10 @@ public:
   /// Puts a ready task into this thread's lane and sees that somebody takes it.
   void enqueue(Task* task) {
     ThreadContext& context = thread_context;
-    if (context.lane_engine != serial_) [[unlikely]]
-      attach_lane();
+    if (context.lane_engine != serial_ && !attach_lane()) [[unlikely]] {
+      enqueue_errand(task);
+      return;
+    }
     context.lane->push(task, context.frame);
     notify();
   }
@@ -201,6 +203,8 @@ public:
   void resume(Task* task);
   /// Resumes it if it is suspended; false if somebody else did.
   bool wake_suspended(Task* task);
+  /// If the coroutine still waits for `awaited`, its co_await throws DeadlockError.
+  void end_circle(Task* coroutine, Object* awaited);
   /// How many unread items a generator's stream may hold.
   static std::size_t backpressure_of(Task* task) noexcept;
   /// Notes an argument in the task's story. Requires: the task has one (kTraced).
@@ -223,7 +227,8 @@ private:
   static std::uint64_t driver_id();
   static bool run_awaited(Object* object);
   static bool wait_awake(Object* object);
-  void attach_lane();
+  /// Gives this thread a lane; false if all are taken.
+  bool attach_lane();
   void launch_slow(Task* task);
   bool admit(Task* task);
   void cancel_here(Task* task, std::uintptr_t seal = kCancelled);

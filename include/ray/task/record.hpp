@@ -77,6 +77,7 @@ enum class ObjectKind : std::uint8_t {
 struct CoroutineWaiter : CallbackWaiter {
   Object* awaited;
   Task* task;
+  bool in_circle;  // That one waits for the coroutine in turn; set before it is resumed.
 };
 
 /// What a user's types left behind: one constant per F and argument list.

@@ -1,0 +1,86 @@
+// Coroutines that wait: how they are suspended and resumed.
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+bool Engine::suspend(CoroutineWaiter& waiter) {
+  Task* task = waiter.task;
+  waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kCallback;
+  waiter.fire = [](CallbackWaiter* node) {
+    Task* resumed = static_cast<CoroutineWaiter*>(node)->task;
+    const EngineScope scope(resumed->engine);
+    Engine* engine = scope.engine();
+    if (engine == nullptr) return;  // Its runtime has ended it.
+    {
+      const std::lock_guard lock(engine->parts_->suspended_mutex);
+      engine->parts_->suspended.erase(resumed);
+    }
+    engine->resume(resumed);
+  };
+  Events::state(task, TaskState::suspended);
+  const bool waits = waiter.awaited != nullptr;
+  bool asleep = false;
+  {
+    const std::lock_guard lock(parts_->suspended_mutex);
+    // A cancel seals first and then looks here: it finds the coroutine, or we find the seal.
+    if (!task->sealed()) {
+      if (waits && !add_waiter(waiter.awaited, &waiter)) {
+        Events::state(task, TaskState::running);
+        return false;
+      }
+      parts_->suspended[task] = &waiter;
+      asleep = true;
+    }
+  }
+  // From here on the coroutine may go on elsewhere.
+  if (!asleep) {
+    resume(task);  // To be ended.
+  } else if (waits) {
+    parts_->arm_circle_search();
+  }
+  return true;
+}
+
+bool Engine::wake_suspended(Task* task) {
+  {
+    const std::lock_guard lock(parts_->suspended_mutex);
+    if (parts_->suspended.erase(task) == 0) return false;
+  }
+  resume(task);
+  return true;
+}
+
+void Engine::end_circle(Task* coroutine, Object* awaited) {
+  {
+    const std::lock_guard lock(parts_->suspended_mutex);
+    const auto found = parts_->suspended.find(coroutine);
+    if (found == parts_->suspended.end()) return;
+    CoroutineWaiter* waiter = found->second;
+    if (waiter->awaited != awaited || !remove_waiter(awaited, waiter)) return;
+    waiter->in_circle = true;
+    parts_->suspended.erase(found);
+  }
+  resume(coroutine);
+}
+
+std::size_t Engine::backpressure_of(Task* task) noexcept {
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  const int items = extra != nullptr && extra->backpressure > 0
+                        ? extra->backpressure
+                        : TaskOptions{}.generator_backpressure;
+  return static_cast<std::size_t>(items);
+}
+
+void Engine::resume(Task* task) {
+  task->flags |= kResumed;
+  Events::state(task, TaskState::running);
+  if (task->ops->kind == ObjectKind::actor_call) {
+    actor_resume(task);
+  } else if (task->has(kGranted) || task->has(kNoCpu)) {
+    enqueue_errand(task);
+  } else {
+    enqueue(task);
+  }
+}
+
+}  // namespace ray::detail

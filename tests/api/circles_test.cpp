@@ -1,0 +1,208 @@
+// Tasks that wait for one another in a circle get a DeadlockError; those that only look like one
+// do not.
+#include "support/catch.hpp"
+
+#include <ray/ray.hpp>
+
+#include "api/probes.hpp"
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using probes::eventually;
+using probes::Gate;
+using probes::kDeadline;
+
+/// Where a task finds a reference that is made after it.
+struct Later {
+  Gate ready;
+  std::optional<ray::ObjectRef<int>> ref;
+};
+using LaterPtr = std::shared_ptr<Later>;
+
+int open_later(LaterPtr later) {
+  later->ready.pass();
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("a call of an actor to itself that it waits for is a deadlock and not a hang") {
+  struct Selfish {
+    ray::ActorHandle<Selfish> self;
+    void know(ray::ActorHandle<Selfish> handle) { self = std::move(handle); }
+    int number() { return 1; }
+    int asks_itself() { return ray::get(ray::remote<&Selfish::number>(self)); }
+    void forget() { self = {}; }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto selfish = rt.actor<Selfish>();
+  rt.get(rt.remote<&Selfish::know>(selfish, selfish));
+  CHECK_THROWS_AS(rt.get(rt.remote<&Selfish::asks_itself>(selfish), kDeadline), ray::DeadlockError);
+  CHECK(rt.get(rt.remote<&Selfish::number>(selfish)) == 1);
+  rt.get(rt.remote<&Selfish::forget>(selfish));
+}
+
+TEST_CASE("two actors that wait for each other are a deadlock and not a hang") {
+  struct Node {
+    ray::ActorHandle<Node> other;
+    void know(ray::ActorHandle<Node> handle) { other = std::move(handle); }
+    void forget() { other = {}; }
+    int ask(int left) {
+      return left == 0 ? 0 : 1 + ray::get(ray::remote<&Node::ask>(other, left - 1));
+    }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto a = rt.actor<Node>();
+  auto b = rt.actor<Node>();
+  rt.get(rt.remote<&Node::know>(a, b));
+  rt.get(rt.remote<&Node::know>(b, a));
+  CHECK(rt.get(rt.remote<&Node::ask>(a, 1), kDeadline) == 1);
+  CHECK_THROWS_AS(rt.get(rt.remote<&Node::ask>(a, 2), kDeadline), ray::DeadlockError);
+  CHECK(rt.get(rt.remote<&Node::ask>(b, 1), kDeadline) == 1);
+  rt.get(rt.remote<&Node::forget>(a));
+  rt.get(rt.remote<&Node::forget>(b));
+}
+
+TEST_CASE("a coroutine that awaits its own actor's next call is a deadlock and not a hang") {
+  struct Selfish {
+    ray::ActorHandle<Selfish> self;
+    void know(ray::ActorHandle<Selfish> handle) { self = std::move(handle); }
+    int number() { return 1; }
+    ray::Task<int> asks_itself() { co_return co_await ray::remote<&Selfish::number>(self) + 1; }
+    void forget() { self = {}; }
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  auto alone = rt.actor_with<Selfish>({.max_concurrency = 1})();
+  rt.get(rt.remote<&Selfish::know>(alone, alone));
+  CHECK_THROWS_AS(rt.get(rt.remote<&Selfish::asks_itself>(alone), kDeadline), ray::DeadlockError);
+  CHECK(rt.get(rt.remote<&Selfish::number>(alone), kDeadline) == 1);
+  rt.get(rt.remote<&Selfish::forget>(alone));
+
+  auto many = rt.actor<Selfish>();
+  rt.get(rt.remote<&Selfish::know>(many, many));
+  CHECK(rt.get(rt.remote<&Selfish::asks_itself>(many), kDeadline) == 2);
+  rt.get(rt.remote<&Selfish::forget>(many));
+}
+
+TEST_CASE("of two coroutines that await each other one throws, and the other gets its failure") {
+  constexpr auto awaits = [](LaterPtr other, int) -> ray::Task<int> {
+    try {
+      co_return co_await *other->ref + 1;
+    } catch (const ray::DeadlockError& e) {
+      const std::string text = e.what();
+      co_return text.find("waits for it in turn") != std::string::npos ? 100 : -1;
+    }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const auto first = std::make_shared<Later>();
+  const auto second = std::make_shared<Later>();
+  const auto begin = rt.remote<open_later>(second);
+  const auto a = rt.remote<awaits>(first, begin);
+  const auto b = rt.remote<awaits>(second, begin);
+  first->ref = b;
+  second->ref = a;
+  second->ready.open();
+  const std::vector<int> both{rt.get(a, kDeadline), rt.get(b, kDeadline)};
+  CHECK((both == std::vector{100, 101} || both == std::vector{101, 100}));
+  first->ref.reset();
+  second->ref.reset();
+}
+
+TEST_CASE("a circle that is closed by a call which comes into line is found") {
+  struct Asked {
+    int asks(LaterPtr later) {
+      later->ready.pass();
+      return ray::get(*later->ref);
+    }
+    int late(int) { return 1; }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto actor = rt.actor<Asked>();
+  const auto later = std::make_shared<Later>();
+  const auto argument = std::make_shared<Later>();
+  argument->ref = rt.remote<open_later>(argument);
+  REQUIRE(argument->ready.await_waiting(1));
+  // `late` waits for its argument first, and so is not in line yet when `asks` waits for it.
+  const auto asks = rt.remote<&Asked::asks>(actor, later);
+  constexpr auto calls = [](ray::ActorHandle<Asked> of, LaterPtr when) {
+    return ray::get(ray::remote<&Asked::late>(of, *when->ref));
+  };
+  later->ref = rt.remote<calls>(actor, argument);
+  later->ready.open();
+  const std::vector<ray::ObjectRef<int>> refs{asks};
+  CHECK(rt.wait(refs, {.timeout = 50ms}).ready.empty());  // It waits by now, and in no circle.
+  argument->ready.open();
+  CHECK_THROWS_AS(rt.get(asks, kDeadline), ray::DeadlockError);
+  CHECK_NOTHROW(rt.get(rt.remote<&Asked::late>(actor, 1), kDeadline));
+  later->ref.reset();
+  argument->ref.reset();
+}
+
+TEST_CASE("a call behind one that waits for it and one that does not is no deadlock") {
+  struct Two {
+    ray::ActorHandle<Two> self;
+    void know(ray::ActorHandle<Two> handle) { self = std::move(handle); }
+    int number() { return 1; }
+    int asks_itself() { return ray::get(ray::remote<&Two::number>(self)); }
+    void passes(LaterPtr later) { later->ready.pass(); }
+    void forget() { self = {}; }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto two = rt.actor_with<Two>({.max_concurrency = 2})();
+  rt.get(rt.remote<&Two::know>(two, two));
+  const auto later = std::make_shared<Later>();
+  const auto passes = rt.remote<&Two::passes>(two, later);
+  REQUIRE(later->ready.await_waiting(1));
+  const auto asks = rt.remote<&Two::asks_itself>(two);
+  // It has begun, and what it asked for stands in line.
+  REQUIRE(eventually([&] { return rt.state().actors.front().pending_calls == 3; }));
+  const std::vector<ray::ObjectRef<int>> refs{asks};
+  CHECK(rt.wait(refs, {.timeout = 600ms}).ready.empty());  // Longer than from look to look.
+  later->ready.open();
+  CHECK(rt.get(asks, kDeadline) == 1);
+  rt.get(rt.remote<&Two::forget>(two));
+
+  // Where both ask, nobody is left.
+  rt.get(rt.remote<&Two::know>(two, two));
+  const auto one = rt.remote<&Two::asks_itself>(two);
+  const auto other = rt.remote<&Two::asks_itself>(two);
+  int deadlocks = 0;
+  for (const auto& ref : {one, other}) {
+    try {
+      rt.get(ref, kDeadline);
+    } catch (const ray::DeadlockError&) {
+      ++deadlocks;
+    }
+  }
+  CHECK(deadlocks <= 1);
+  rt.get(rt.remote<&Two::forget>(two));
+}
+
+TEST_CASE("who waits for one of several, or for a time, is in no circle") {
+  constexpr auto waits = [](LaterPtr later, int) {
+    const auto other = ray::put(1);
+    const std::vector<ray::ObjectRef<int>> refs{*later->ref, other};
+    if (ray::wait(refs, {.num_returns = 1}).ready.size() != 1) return -1;
+    try {
+      ray::get(*later->ref, 50ms);
+    } catch (const ray::GetTimeoutError&) {
+      return 1;
+    }
+    return -2;
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  const auto later = std::make_shared<Later>();
+  later->ref = rt.remote<waits>(later, rt.remote<open_later>(later));
+  later->ready.open();
+  CHECK(rt.get(*later->ref, kDeadline) == 1);
+  later->ref.reset();
+}
