@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -225,4 +226,63 @@ TEST_CASE("bad options of an actor are refused by field and value") {
   CHECK(refused({.max_concurrency = -1}, "max_concurrency"));
   CHECK(refused({.concurrency_groups = {{"io", 0}}}, "io"));
   CHECK(refused({.max_pending_calls = -2}, "max_pending_calls"));
+}
+
+TEST_CASE("an actor that reserves the only CPU lends it while its one method waits") {
+  struct Asks {
+    int child() { return ray::get(ray::remote<same>(3)); }
+    int other(ray::ActorHandle<Asks> second) {
+      return ray::get(ray::remote<&Asks::child>(second)) + 1;
+    }
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  auto asks = rt.actor_with<Asks>({.num_cpus = 1})();
+  CHECK(rt.get(rt.remote<&Asks::child>(asks), kDeadline) == 3);
+  CHECK(rt.get(rt.remote<&Asks::other>(asks, rt.actor<Asks>()), kDeadline) == 4);
+  CHECK(rt.available_resources().at("CPU") == 0);
+}
+
+TEST_CASE("a destructor that waits after its task's end has no CPUs to lend") {
+  struct Waits {
+    ray::ObjectRef<int> other;
+    std::shared_ptr<probes::Gate> entered;
+    ~Waits() {
+      if (entered == nullptr) return;
+      entered->open();
+      ray::get(other);
+    }
+    Waits(Waits&&) = default;
+    Waits& operator=(Waits&&) = delete;
+    Waits(ray::ObjectRef<int> ref, std::shared_ptr<probes::Gate> gate)
+        : other(std::move(ref)), entered(std::move(gate)) {}
+  };
+  constexpr auto passes = [](std::shared_ptr<probes::Gate> gate) {
+    gate->pass();
+    return 1;
+  };
+  struct Given {
+    ray::ObjectRef<int> ref;
+  };
+  constexpr auto makes = [](Given other, std::shared_ptr<probes::Gate> begin,
+                            std::shared_ptr<probes::Gate> entered) {
+    begin->pass();
+    return Waits(other.ref, entered);
+  };
+  ray::Runtime rt({.num_cpus = 3});
+  const auto held = std::make_shared<probes::Gate>();
+  const auto begin = std::make_shared<probes::Gate>();
+  const auto entered = std::make_shared<probes::Gate>();
+  const auto other = rt.remote<passes>(held);
+  REQUIRE(held->await_waiting(1));
+  // Nobody wants its result, so the task's end destroys it.
+  static_cast<void>(rt.with<makes>({.num_cpus = 2})(Given{other}, begin, entered));
+  REQUIRE(begin->await_waiting(1));
+  CHECK(rt.available_resources().at("CPU") == 0);
+  begin->open();
+  REQUIRE(eventually([&] { return entered->is_open(); }));
+  const std::vector<ray::ObjectRef<int>> refs{other};
+  CHECK(rt.wait(refs, {.timeout = 20ms}).ready.empty());  // The destructor sleeps by now.
+  CHECK(rt.available_resources().at("CPU") == 2);
+  held->open();
+  CHECK(eventually([&] { return rt.available_resources().at("CPU") == 3; }));
 }
