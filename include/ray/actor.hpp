@@ -94,9 +94,9 @@ private:
 
 namespace detail {
 
-template <auto M, class Handle, class... A>
-auto submit_method(SourceSite site, const MethodOptions* options, Handle&& handle,
-                   A&&... arguments) {
+/// `options`: MethodOptions or DefaultOptions.
+template <auto M, class Options, class Handle, class... A>
+auto submit_method(SourceSite site, const Options& options, Handle&& handle, A&&... arguments) {
   using Method = MemberSignature<std::remove_cvref_t<decltype(M)>>;
   using Target = HandleTarget<std::remove_cvref_t<Handle>>;
   static_assert(Method::known, "ray: this method's signature is not supported (volatile or &&?)");
@@ -113,7 +113,9 @@ auto submit_method(SourceSite site, const MethodOptions* options, Handle&& handl
                                      Types<A...>>::type;
         ActorCore* core = HandleAccess::core(handle);
         if (core == nullptr) throw_empty_handle("remote<&C::method>");
-        return submit_call_record<R>(core, site, options, std::forward<A>(arguments)...);
+        const MethodOptions* given = nullptr;
+        if constexpr (!std::is_same_v<Options, DefaultOptions>) given = &options;
+        return submit_call_record<R>(core, site, given, std::forward<A>(arguments)...);
       } else {
         return refused<typename Method::Result>();
       }

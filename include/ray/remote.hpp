@@ -16,12 +16,12 @@ namespace detail {
 template <auto F>
 inline constexpr bool is_method = std::is_member_function_pointer_v<decltype(F)>;
 
-/// A call with its options: for remote<F> and remote<&C::method>.
-/// `Options` is TaskOptions or MethodOptions; null options mean the defaults.
-template <auto F, class Options>
+/// A call with its options: TaskOptions for a function, MethodOptions for a method, or
+/// DefaultOptions.
+template <auto F>
 struct Submitter {
-  template <class... A>
-  static auto submit(Engine* engine, SourceSite site, const Options* options, A&&... arguments) {
+  template <class Options, class... A>
+  static auto submit(Engine* engine, SourceSite site, const Options& options, A&&... arguments) {
     if constexpr (is_method<F>) {
       return submit_method<F>(site, options, std::forward<A>(arguments)...);
     } else {
@@ -79,8 +79,7 @@ public:
 
   template <class... A>
   auto call(detail::SourceSite site, A&&... arguments) const {
-    return detail::Submitter<F, detail::OptionsOf<F>>::submit(engine_, site, &options_,
-                                                              std::forward<A>(arguments)...);
+    return detail::Submitter<F>::submit(engine_, site, options_, std::forward<A>(arguments)...);
   }
 
 private:
@@ -103,8 +102,8 @@ public:
   }
   template <class... A>
   auto call(detail::SourceSite site, A&&... arguments) const {
-    return detail::Submitter<F, detail::OptionsOf<F>>::submit(engine_, site, nullptr,
-                                                              std::forward<A>(arguments)...);
+    return detail::Submitter<F>::submit(engine_, site, detail::DefaultOptions{},
+                                        std::forward<A>(arguments)...);
   }
 
 private:

@@ -199,7 +199,7 @@ struct EngineParts {
 };
 
 /// The task is gone when this returns.
-inline void Engine::run_task(Task* task, bool chains) {
+[[gnu::always_inline]] inline void Engine::run_task(Task* task, bool chains) {
   if ((task->sealed() || special_.load(std::memory_order_relaxed) != 0) && !admit(task)) return;
   ThreadContext& context = thread_context;
   Engine* const engine = context.engine;

@@ -213,7 +213,7 @@ bool Engine::help_ancestor(Task* task) {
 }
 
 /// The usual case of a wait inside a task: a child that nobody has begun. False if it is another.
-inline bool Engine::run_awaited(Object* object) {
+[[gnu::always_inline]] inline bool Engine::run_awaited(Object* object) {
   ThreadContext& context = thread_context;
   Engine* engine = context.engine;
   if (object->ops->kind != ObjectKind::task || engine == nullptr ||

@@ -36,29 +36,6 @@ Task* Lane::pop() {
   }
 }
 
-bool Lane::claim_own(Task* task) {
-  const std::uint64_t b = bottom_.load(std::memory_order_relaxed) - 1;
-  Slot* slot = &slots_[b & (capacity_ - 1)];
-  if (task->slot.load(std::memory_order_acquire) != reinterpret_cast<std::uintptr_t>(slot) ||
-      !holds(slot->load(std::memory_order_relaxed), task)) {
-    return claim(task);
-  }
-  // The newest. The holes right below it go with it: one barrier serves for all of them.
-  std::uint64_t lowest = b;
-  const std::uint64_t t = top_.load(std::memory_order_relaxed);
-  while (lowest > t) {
-    Slot& hole = slots_[(lowest - 1) & (capacity_ - 1)];
-    if (!is_taken(hole.load(std::memory_order_relaxed))) break;
-    hole.store(0, std::memory_order_relaxed);
-    --lowest;
-  }
-  bottom_.store(lowest, std::memory_order_relaxed);
-  const bool taken = is_task(slot->exchange(0, std::memory_order_seq_cst));
-  // Taken, and no hole that a thief may have passed: nobody is past it.
-  if (!taken || lowest != b) settle(lowest);
-  return taken;
-}
-
 /// Looks whether a thief has passed `b`, the new bottom, before the slots from there on were made
 /// 0: then the holes below it are all taken, and this meets the thief at top (I4).
 /// Requires: a full barrier since then.

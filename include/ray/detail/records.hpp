@@ -268,7 +268,7 @@ struct Record final : Base {
         if constexpr (std::is_void_v<Result>) {
           self->call();
         } else {
-          ::new (task->value()) Result(self->call());
+          ::new (static_cast<void*>(self->out.place.bytes)) Result(self->call());
         }
       });
       if (error != nullptr) [[unlikely]] {

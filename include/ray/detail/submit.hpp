@@ -75,6 +75,9 @@ struct Unknowns<std::index_sequence<I...>> {
   using type = Types<Repeat<Unknown, I>...>;
 };
 
+/// What a call has that names no options.
+struct DefaultOptions {};
+
 /// Registers the missing arguments and launches. `held`: see actor_submit.
 template <class R>
 void launch(Engine& engine, R* record, ActorCore* core = nullptr) {
@@ -118,23 +121,32 @@ struct Unlaunched {
 };
 
 template <class R, class... A>
-auto submit_record(Engine& engine, SourceSite site, const TaskOptions* options, A&&... arguments) {
+auto submit_record(Engine& engine, SourceSite site, DefaultOptions, A&&... arguments) {
   R* record = R::make(std::forward<A>(arguments)...);
-  if (options != nullptr) [[unlikely]] {
-    Unlaunched<R> guard{record};
-    engine.adopt(record, site);
-    engine.apply(record, *options);
-    if (!decltype(record->slots)::repeats && record->has(kRetryable)) {
-      throw InvalidArgumentError(
-          "TaskOptions::retry_exceptions = true: an argument that cannot be copied is taken by "
-          "value, and a second try would not have it; take it by const&, or set max_retries = 0");
-    }
-    guard.record = nullptr;
-  } else {
-    engine.adopt(record, site);
-  }
+  engine.adopt(record, site);
   auto returned = record->returned();
-  if (options != nullptr && options->timeout) engine.arm_timeout(record, *options->timeout);
+  if constexpr (decltype(record->slots)::ref_count == 0) {
+    engine.launch_plain(record);
+  } else {
+    launch(engine, record);
+  }
+  return returned;
+}
+
+template <class R, class... A>
+auto submit_record(Engine& engine, SourceSite site, const TaskOptions& options, A&&... arguments) {
+  R* record = R::make(std::forward<A>(arguments)...);
+  Unlaunched<R> guard{record};
+  engine.adopt(record, site);
+  engine.apply(record, options);
+  if (!decltype(record->slots)::repeats && record->has(kRetryable)) {
+    throw InvalidArgumentError(
+        "TaskOptions::retry_exceptions = true: an argument that cannot be copied is taken by "
+        "value, and a second try would not have it; take it by const&, or set max_retries = 0");
+  }
+  guard.record = nullptr;
+  auto returned = record->returned();
+  if (options.timeout) engine.arm_timeout(record, *options.timeout);
   launch(engine, record);
   return returned;
 }
@@ -143,8 +155,9 @@ auto submit_record(Engine& engine, SourceSite site, const TaskOptions* options, 
 template <class Result>
 typename Returned<Result>::type refused();
 
-template <auto F, class... A>
-auto submit_task(Engine& engine, SourceSite site, const TaskOptions* options, A&&... arguments) {
+/// `options`: TaskOptions or DefaultOptions.
+template <auto F, class Options, class... A>
+auto submit_task(Engine& engine, SourceSite site, const Options& options, A&&... arguments) {
   using Callable = std::remove_cvref_t<decltype(F)>;
   using Known = CallableSignature<Callable>;
   if constexpr (Known::known) {

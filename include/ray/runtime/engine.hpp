@@ -124,6 +124,14 @@ public:
     }
     enqueue(task);
   }
+  /// The same for a task without options.
+  void launch_plain(Task* task) {
+    if ((special_.load(std::memory_order_relaxed) & ~kCancels) != 0) [[unlikely]] {
+      launch_slow(task);
+      return;
+    }
+    enqueue(task);
+  }
   /// Submits a task that waits for arguments: `missing` counts those registered with
   /// wait_for_argument, plus one of the caller's, which this gives back.
   void launch_waiting(Task* task);
@@ -216,7 +224,7 @@ private:
   /// Pairs with the heavy_barrier() of a thread that is about to sleep: either it sees what we
   /// queued, or we see that it sleeps. Where the kernel has no membarrier, both are full fences.
   static void light_barrier() noexcept {
-    if (asymmetric_.load(std::memory_order_relaxed)) {
+    if (asymmetric_.load(std::memory_order_relaxed)) [[likely]] {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {
       fence_word_.fetch_add(0, std::memory_order_seq_cst);

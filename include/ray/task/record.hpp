@@ -50,7 +50,7 @@ enum Seal : std::uintptr_t {
   kSealMax = 128,
 };
 constexpr std::uintptr_t seal_in(std::uintptr_t word) noexcept {
-  return word < kSealMax && (word & kLocked) == 0 ? word & kSealMask : std::uintptr_t{kPending};
+  return word < kSealMax ? word & kSealMask : std::uintptr_t{kPending};  // kLocked: pending.
 }
 
 /// One who waits for an object; hangs in the object's list until it is sealed.
