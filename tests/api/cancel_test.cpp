@@ -275,6 +275,26 @@ TEST_CASE("a cancelled task frees the resources it would have held") {
   ray::shutdown();
 }
 
+TEST_CASE("cancelling a task that waits for CPUs lets those behind it start") {
+  ray::init({.num_cpus = 2});
+  {
+    const probes::OpenAtExit guard(gate<struct Behind>);
+    const auto held = ray::remote<hold<struct Behind>>(1);
+    REQUIRE(gate<struct Behind>.await_waiting(1));
+    const auto big = ray::remote<same>.options({.num_cpus = 2})(2);
+    const std::vector behind{ray::remote<counted<struct Behind>>(3),
+                             ray::remote<counted<struct Behind>>(4)};
+    // Long enough for the second worker to fall asleep.
+    CHECK_FALSE(eventually([] { return ran<struct Behind> > 0; }, 30ms));
+    ray::cancel(big);
+    // Not by get(), which would run them here.
+    CHECK(eventually([] { return ran<struct Behind> == 2; }, 10s));
+    gate<struct Behind>.open();
+    CHECK(ray::get(held) == 1);
+  }
+  ray::shutdown();
+}
+
 TEST_CASE("the error of a cancelled task says what cancelled it") {
   static constexpr auto text_of = [](const auto& ref) -> std::string {
     const auto result = ray::try_get(ref, kDeadline);

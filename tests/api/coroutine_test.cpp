@@ -5,6 +5,9 @@
 
 #include "api/probes.hpp"
 
+#include <atomic>
+#include <coroutine>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -170,4 +173,60 @@ TEST_CASE("values in the frame of a coroutine are destroyed, also when the runti
     for (int i = 0; i < 10; ++i) refs.push_back(rt.remote<keeps>(held, i));
   }
   CHECK(Counted::none_left());
+}
+
+namespace {
+
+/// A coroutine of the user's own, that no runtime knows.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() { return {}; }
+    std::suspend_never initial_suspend() { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
+/// What somebody waits for, or why there is none.
+struct Told {
+  std::string text;
+  std::atomic<bool> ended{false};
+};
+Detached tell(ray::ObjectRef<int> ref, Told& told) {
+  try {
+    told.text = std::to_string(co_await ref);
+  } catch (const ray::Error& error) {
+    told.text = error.what();
+  }
+  told.ended = true;
+}
+
+}  // namespace
+
+TEST_CASE("a user's own coroutine goes on where what it awaits ends after its runtime") {
+  static probes::Gate gate;
+  constexpr auto hold = [] {
+    gate.pass();
+    return 1;
+  };
+  Told by_driver, by_worker;
+  ray::Runtime longer({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate);
+  const auto running = longer.remote<hold>();
+  REQUIRE(gate.await_waiting(1));
+  const auto queued = longer.remote<hold>();
+  {
+    ray::Runtime rt({.num_cpus = 1});
+    tell(rt.remote<add>(queued, 1), by_driver);
+    tell(rt.remote<add>(running, 1), by_worker);
+  }
+  CHECK_FALSE(by_driver.ended);
+  longer.cancel(queued);  // This thread resumes it, inside of no task.
+  CHECK(by_driver.ended);
+  CHECK(by_driver.text.find("cancelled") != std::string::npos);
+  CHECK_FALSE(by_worker.ended);
+  gate.open();  // Here a worker does, inside of a task of another runtime.
+  REQUIRE(probes::eventually([&] { return by_worker.ended.load(); }));
+  CHECK(by_worker.text.find("shut down") != std::string::npos);
 }

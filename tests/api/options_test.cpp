@@ -14,6 +14,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using probes::complaint;
 using probes::eventually;
 using probes::kDeadline;
 
@@ -51,18 +52,6 @@ int most_together(const ray::TaskOptions& options, int want, int count = 16) {
 
 bool back_to_full() {
   return eventually([] { return ray::available_resources() == ray::cluster_resources(); });
-}
-
-template <class Call>
-std::string complaint(Call call) {
-  try {
-    call();
-  } catch (const ray::InvalidArgumentError& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another type: ") + error.what();
-  }
-  return "accepted";
 }
 
 bool contains(const std::string& text, const std::string& part) {

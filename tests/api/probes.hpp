@@ -2,12 +2,16 @@
 // hold a task where a test wants it, and waiting for a condition with a deadline.
 #pragma once
 
+#include <ray/error.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace probes {
@@ -43,6 +47,19 @@ bool eventually(Condition condition, std::chrono::nanoseconds deadline = kDeadli
     never.wait_for(lock, 200us);
   }
   return true;
+}
+
+/// What `call` is refused with as a misuse; that it is not, if it is not.
+template <class Call>
+std::string complaint(const Call& call) {
+  try {
+    call();
+  } catch (const ray::InvalidArgumentError& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    return std::string("another type: ") + error.what();
+  }
+  return "accepted";
 }
 
 /// Opens once. Those who pass wait for it, and throw after the deadline rather than hang a test.

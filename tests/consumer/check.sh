@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check.sh <way> <build folder> <compiler> <version>: builds main.cpp and second.cpp in one of the
-# ways in which a project can use the library, and runs the result.
+# ways in which a project can use the library, and runs the result. CMAKE_CXX_COMPILER_LAUNCHER in
+# the environment (CMake knows it, too) says what goes before each compilation: ccache.
 set -euo pipefail
 
 way=$1 dir=$2 compiler=$3 version=$4
@@ -26,6 +27,23 @@ with_cmake() {
   cmake --build "$build" --parallel 2
   run "$build/consumer"
   run "$build/consumer_of_core"
+}
+
+# by_hand <flags to compile> <flags to link> <source>…: without CMake, all sources at once.
+by_hand() {
+  local compile link launcher objects=() jobs=() source job
+  read -ra compile <<<"$1"
+  read -ra link <<<"$2"
+  read -ra launcher <<<"${CMAKE_CXX_COMPILER_LAUNCHER:-}"
+  shift 2
+  for source in "$@"; do
+    objects+=("$build/$(basename "$source").o")
+    "${launcher[@]}" "$compiler" -std=c++20 "${compile[@]}" -c "$source" -o "${objects[-1]}" &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job"; done
+  "$compiler" "${objects[@]}" "${link[@]}" -o "$build/consumer"
+  run "$build/consumer"
 }
 
 # What a project installs that has us inside it is its own: our headers are not in it.
@@ -69,15 +87,12 @@ case $way in
     PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name rayxx.pc)")
     export PKG_CONFIG_PATH
     [[ $(pkg-config --modversion rayxx) == "$version" ]]
-    read -ra flags <<<"$(pkg-config --cflags --libs rayxx)"
-    "$compiler" -std=c++20 "$here/main.cpp" "$here/second.cpp" "${flags[@]}" -o "$build/consumer"
-    run "$build/consumer"
+    by_hand "$(pkg-config --cflags rayxx)" "$(pkg-config --libs rayxx)" \
+      "$here/main.cpp" "$here/second.cpp"
     ;;
   one_file)
-    "$compiler" -std=c++20 -Wall -Wextra -Werror "$root/src/ray_all.cpp" \
-      "$here/main.cpp" "$here/second.cpp" -I"$root/include" -I"$root/src" -pthread \
-      -o "$build/consumer"
-    run "$build/consumer"
+    by_hand "-Wall -Wextra -Werror -I$root/include -I$root/src -pthread" -pthread \
+      "$root/src/ray_all.cpp" "$here/main.cpp" "$here/second.cpp"
     ;;
   *)
     echo "unknown way: $way" >&2

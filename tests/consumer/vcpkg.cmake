@@ -24,7 +24,9 @@ function(vcpkg_cmake_configure)
   endif()
   run(${CMAKE_COMMAND} -S ${arg_SOURCE_PATH} -B ${build} -DCMAKE_CXX_COMPILER=${COMPILER}
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=${CURRENT_PACKAGES_DIR}
-    -DCMAKE_INSTALL_LIBDIR:STRING=lib -DBUILD_SHARED_LIBS=OFF ${arg_OPTIONS})
+    -DCMAKE_INSTALL_LIBDIR:STRING=lib -DBUILD_SHARED_LIBS=OFF
+    -DCMAKE_UNITY_BUILD=ON  # For time alone.
+    ${arg_OPTIONS})
 endfunction()
 
 function(vcpkg_cmake_install)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <random>
@@ -38,6 +39,20 @@ Number mix_children(Number a, Number b) {
 }
 ray::Task<Number> mix_awaiting(Ref a, Ref b) { co_return mix(co_await a, co_await b); }
 std::tuple<Number, Number> both_ways(Number a, Number b) { return {mix(a, b), mix(b, a)}; }
+
+int busy_for(int microseconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::microseconds(microseconds);
+  while (Clock::now() < until) {
+  }
+  return microseconds;
+}
+ray::Task<int> awaits_busy(int microseconds) {
+  co_return co_await ray::remote<busy_for>(microseconds);
+}
+int waits_for_coroutine(int microseconds) {
+  return ray::get(ray::remote<awaits_busy>(microseconds));
+}
 
 struct Mixer {
   Number call(Number a, Number b) { return mix(a, b); }
@@ -169,5 +184,26 @@ TEST_CASE("a few threads wait for what others submit") {
     }
     for (std::thread& thread : threads) thread.join();
     CHECK(done == 6);
+  }
+}
+
+// Under AddressSanitizer a search for circles that looks at what a coroutine has let go of fails
+// within 350 rounds.
+TEST_CASE("tasks look for circles through coroutines that go on meanwhile") {
+  auto random = stress::seeded("circles");
+  ray::Runtime rt({.num_cpus = 3});
+  for (int round = 0; round < 1000; ++round) {
+    int expected = 0;
+    std::vector<ray::ObjectRef<int>> refs;
+    for (int i = 0; i < 20; ++i) {
+      // About as long as a task polls before it looks for circles and sleeps.
+      const int microseconds = below(random, 60);
+      expected += microseconds;
+      refs.push_back(rt.remote<waits_for_coroutine>(microseconds));
+    }
+    REQUIRE(rt.wait(refs, {.num_returns = refs.size(), .timeout = kDeadline}).ready.size() == 20);
+    int sum = 0;
+    for (int value : rt.get(refs)) sum += value;
+    CHECK(sum == expected);
   }
 }
