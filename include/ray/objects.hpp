@@ -160,7 +160,8 @@ std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref) {
 }
 inline void get(const ObjectRef<void>& ref) { detail::await_value(detail::object_of(ref, "get")); }
 
-/// As above, as a value: moved out when this was the last reference, copied otherwise.
+/// As above, as a value: moved out when this was the last reference, copied otherwise. When it
+/// throws, also because the value cannot be copied and others name it, the ref stays as it was.
 template <class T>
 T get(ObjectRef<T>&& ref) {
   detail::await_value(detail::object_of(ref, "get"));
@@ -194,6 +195,9 @@ auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
   if constexpr (!std::is_void_v<T>) {
     constexpr bool owned = !std::is_lvalue_reference_v<R> && !std::is_const_v<R> &&
                            !detail::is_view<std::remove_cvref_t<R>>;
+    if constexpr (owned) {
+      for (auto& ref : refs) detail::require_movable(std::move(ref));  // Before one is taken.
+    }
     std::vector<detail::Gotten<T, owned>> values;
     values.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
     for (auto&& ref : refs) {
@@ -223,6 +227,9 @@ requires(detail::is_object_ref<A>&& detail::is_object_ref<B> &&
   detail::await_value(detail::object_of(a, "get"));
   detail::await_value(detail::object_of(b, "get"));
   (detail::await_value(detail::object_of(more, "get")), ...);
+  detail::require_movable(std::forward<A>(a));
+  detail::require_movable(std::forward<B>(b));
+  (detail::require_movable(std::forward<More>(more)), ...);
   return Values(detail::regular_value(std::forward<A>(a)),
                 detail::regular_value(std::forward<B>(b)),
                 detail::regular_value(std::forward<More>(more))...);
@@ -246,7 +253,7 @@ template <class T>
 Result<std::add_lvalue_reference_t<const T>> try_get(
     const ObjectRef<T>& ref, std::optional<std::chrono::nanoseconds> timeout = {});
 
-/// As above, the value moved out when this was the last reference.
+/// As above, the value moved out when this was the last reference, copied otherwise.
 template <class T>
 Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> timeout = {});
 
@@ -301,7 +308,11 @@ Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> ti
   if constexpr (std::is_void_v<T>) {
     return Result<T>::from_value(true);
   } else {
-    return Result<T>::from_value(detail::take_value(ref));
+    try {
+      return Result<T>::from_value(detail::take_value(ref));
+    } catch (...) {  // It can neither be moved nor copied.
+      return Result<T>::from_failure(detail::make_failure(std::current_exception(), ""));
+    }
   }
 }
 

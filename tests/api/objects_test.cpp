@@ -316,3 +316,23 @@ TEST_CASE("get of a view leaves the references to who owns them") {
   CHECK(rt.get(refs[0]) == "x");
   CHECK(rt.get(std::span(fixed)).front() == "x");
 }
+
+TEST_CASE("a reference stays what it was when its value can be neither moved nor copied") {
+  ray::Runtime rt({.num_cpus = 1});
+  auto mine = rt.remote<make_unique_int>(7);
+  const auto other = mine;
+  CHECK_THROWS_AS(rt.get(std::move(mine)), ray::InvalidArgumentError);
+  REQUIRE(mine);  // NOLINT(bugprone-use-after-move)
+  CHECK(*rt.get(mine) == 7);
+  CHECK_THROWS_AS(rt.get(std::move(mine), 30s), ray::InvalidArgumentError);
+  const auto result = rt.try_get(std::move(mine));
+  CHECK_FALSE(result.has_value());
+  CHECK(mine == other);
+
+  auto alone = rt.remote<make_unique_int>(8);
+  CHECK_THROWS_AS(rt.get(std::move(alone), std::move(mine)), ray::InvalidArgumentError);
+  std::vector refs{std::move(alone), std::move(mine)};
+  CHECK_THROWS_AS(rt.get(std::move(refs)), ray::InvalidArgumentError);
+  CHECK(*rt.get(refs[0]) == 8);  // Not taken before the other was refused.
+  CHECK(*rt.get(refs[1]) == 7);
+}
