@@ -313,7 +313,8 @@ ActorHandle<C> get_actor(std::string_view name) {
 
 /// Ends an actor at once: calls that have not ended fail with ActorDiedError; one that runs is
 /// asked to stop and its result dropped. With no_restart = false it starts again if it has
-/// restarts left. The object's destructor runs when no call is inside any more.
+/// restarts left: none unless ActorOptions::max_restarts is set. The object's destructor runs when
+/// no call is inside any more.
 template <class C>
 void kill(const ActorHandle<C>& handle, KillOptions options = {}) {
   detail::ActorCore* core = detail::HandleAccess::core(handle);

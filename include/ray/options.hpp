@@ -98,7 +98,7 @@ struct CancelOptions {
 };
 
 struct KillOptions {
-  bool no_restart = true;
+  bool no_restart = true;  ///< false needs ActorOptions::max_restarts, or there is no restart.
 };
 
 }  // namespace ray
