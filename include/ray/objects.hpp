@@ -134,20 +134,28 @@ Regular<T> regular_value(ObjectRef<T>&& ref) {
   }
 }
 
-}  // namespace detail
-
-/// Stores a value: an object that is there already. Moved in, never copied again.
-template <class T>
-ObjectRef<std::decay_t<T>> put(T&& value) {
-  using Value = std::decay_t<T>;
+template <class Value, class From>
+ObjectRef<Value> put_value(From&& value) {
   static_assert(
-      !detail::is_borrowed<Value>,
+      !is_borrowed<Value>,
       "ray: put of a pointer, std::string_view or std::span, whose target may be gone: put "
       "the value, the std::string or the container");
-  static_assert(!detail::is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
-  const auto identity = detail::Engine::current().next_identity();
-  return detail::RefAccess::adopt<Value>(
-      detail::Cell<Value>::make(identity, std::forward<T>(value)));
+  static_assert(!is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
+  const auto identity = Engine::current().next_identity();
+  return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
+}
+
+}  // namespace detail
+
+/// Stores a value: an object that is there already. Moved in, never copied again. (Two, so that
+/// `put<std::string>(text)` takes what `put(text)` does.)
+template <class T>
+ObjectRef<std::decay_t<T>> put(T&& value) {
+  return detail::put_value<std::decay_t<T>>(std::forward<T>(value));
+}
+template <class T>
+ObjectRef<std::decay_t<T>> put(const T& value) {
+  return detail::put_value<std::decay_t<T>>(value);
 }
 
 /// Waits for the object and gives it without a copy; valid while any ref to it lives. Throws what

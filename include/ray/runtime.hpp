@@ -75,6 +75,10 @@ public:
   auto put(T&& value) {
     return ray::put(std::forward<T>(value));
   }
+  template <class T>
+  auto put(const T& value) {
+    return ray::put(value);
+  }
   template <class... A>
   decltype(auto) get(A&&... refs) {
     return ray::get(std::forward<A>(refs)...);

@@ -50,6 +50,24 @@ TEST_CASE("get gives what put took") {
   CHECK(rt.get(rt.put(std::map<std::string, std::vector<int>>{{"a", {1}}})).at("a")[0] == 1);
 }
 
+TEST_CASE("put takes a named type, from whatever makes one") {
+  ray::Runtime rt({.num_cpus = 1});
+  std::string text = "example";
+  const std::string constant = text;
+  CHECK(ray::get(ray::put<std::string>(text)) == "example");
+  CHECK(rt.get(rt.put<std::string>(text)) == "example");
+  CHECK(ray::get(ray::put<std::string>(constant)) == "example");
+  CHECK(rt.get(rt.put<std::string>("example")) == "example");
+  CHECK(ray::get(ray::put<std::vector<int>>({1, 2, 3})).size() == 3);
+  CHECK(ray::get(ray::put<double>(1)) == 1.0);
+  CHECK(ray::get(ray::put<std::string>(std::move(text))) == "example");
+  CHECK(text.empty());  // NOLINT(bugprone-use-after-move)
+  using Tagged = probes::Counted<struct PutOfAType>;
+  const Tagged counted(1);
+  CHECK(ray::get(ray::put(counted)).value() == 1);
+  CHECK(Tagged::copies() == 1);
+}
+
 TEST_CASE("extreme values pass unchanged") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK(rt.get(rt.put(std::numeric_limits<long long>::min())) ==
