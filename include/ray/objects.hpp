@@ -267,7 +267,8 @@ Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> ti
 
 /// Waits until num_returns of the refs are ready (a failure counts as ready) or the timeout is
 /// over. At most num_returns in `ready`, the rest in `pending`, both in the given order.
-/// Throws InvalidArgumentError for an empty ref, num_returns 0 or over the number of refs.
+/// No refs at all give an empty result at once, whatever the options; else it throws
+/// InvalidArgumentError for an empty ref, num_returns 0 or over the number of refs.
 template <detail::RefRange R>
 auto wait(const R& refs, WaitOptions options = {})
     -> WaitResult<detail::RefValue<detail::RangeElement<R>>>;

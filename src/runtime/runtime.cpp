@@ -116,7 +116,7 @@ bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
 }
 
 std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOptions& options) {
-  if (objects.empty() && options.num_returns <= 1) return {};
+  if (objects.empty()) return {};  // As in Ray, whatever the options say.
   if (options.num_returns == 0 || options.num_returns > objects.size()) {
     throw InvalidArgumentError("WaitOptions::num_returns = " + std::to_string(options.num_returns) +
                                ": must be from 1 to the number of refs, " +

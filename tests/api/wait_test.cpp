@@ -110,9 +110,11 @@ TEST_CASE("wait takes duplicates and counts each") {
 TEST_CASE("wait for nothing comes back at once") {
   ray::Runtime rt({.num_cpus = 1});
   const std::vector<ray::ObjectRef<int>> none;
-  const auto result = rt.wait(none, {.num_returns = 0});
-  CHECK(result.ready.empty());
-  CHECK(result.pending.empty());
+  for (const std::size_t num_returns : {0, 1, 2}) {
+    const auto result = rt.wait(none, {.num_returns = num_returns});
+    CHECK(result.ready.empty());
+    CHECK(result.pending.empty());
+  }
 }
 
 TEST_CASE("num_returns over the number of references is refused by name and value") {
