@@ -56,7 +56,7 @@ template <class T, bool Owned>
 using Gotten = std::conditional_t<std::is_copy_constructible_v<T> || Owned, T,
                                   std::reference_wrapper<const T>>;
 
-inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
+inline Clock::time_point deadline_after(Timeout timeout) {
   if (timeout.count() < 0) {
     throw InvalidArgumentError("ray: timeout = " + std::to_string(timeout.count()) +
                                " ns: must not be negative; 0 looks without waiting, and without "
@@ -66,17 +66,8 @@ inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
   if (timeout >= Clock::time_point::max() - now) return Clock::time_point::max();
   return now + timeout;
 }
-/// Any duration in nanoseconds, without overflow.
-template <class Rep, class Period>
-std::chrono::nanoseconds to_nanoseconds(std::chrono::duration<Rep, Period> timeout) {
-  using Seconds = std::chrono::duration<double>;
-  if (std::chrono::duration_cast<Seconds>(timeout) > std::chrono::hours(24 * 365 * 100)) {
-    return std::chrono::nanoseconds::max();
-  }
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(timeout);
-}
 
-[[noreturn]] void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout);
+[[noreturn]] void throw_get_timeout(Object* object, Timeout timeout);
 
 inline void await_value(Object* object) {
   std::uintptr_t seal = object->seal_state();
@@ -88,7 +79,7 @@ inline void await_value(Object* object) {
 /// Waits for all; throws the first failure as soon as it is known. In batches, so that the last
 /// of many wakes this thread once.
 template <class Refs>
-void await_all(const Refs& refs, std::optional<std::chrono::nanoseconds> timeout) {
+void await_all(const Refs& refs, std::optional<Timeout> timeout) {
   std::optional<Clock::time_point> deadline;
   if (timeout) deadline = deadline_after(*timeout);
   constexpr std::size_t kBatch = 256;
@@ -182,9 +173,8 @@ template <class T, class Rep, class Period>
 std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref,
                                          std::chrono::duration<Rep, Period> timeout) {
   detail::Object* object = detail::object_of(ref, "get");
-  const auto wait = detail::to_nanoseconds(timeout);
-  const auto deadline = detail::deadline_after(wait);
-  if (!detail::Engine::wait(object, &deadline)) detail::throw_get_timeout(object, wait);
+  const auto deadline = detail::deadline_after(Timeout(timeout));
+  if (!detail::Engine::wait(object, &deadline)) detail::throw_get_timeout(object, Timeout(timeout));
   detail::require_value(object);
   if constexpr (!std::is_void_v<T>) return detail::value_of<T>(object);
 }
@@ -197,7 +187,7 @@ T get(ObjectRef<T>&& ref, std::chrono::duration<Rep, Period> timeout) {
 /// All of a range, in order: a std::vector of copies (of references where T cannot be copied; of
 /// moved values when the range is given up by std::move). Throws the first failure it meets.
 template <detail::RefRange R>
-auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
+auto get(R&& refs, std::optional<Timeout> timeout = {}) {
   using T = detail::RefValue<detail::RangeElement<R>>;
   detail::await_all(refs, timeout);
   if constexpr (!std::is_void_v<T>) {
@@ -258,12 +248,12 @@ auto get(const std::tuple<ObjectRef<T>...>& refs) {
 /// Waits like get, and gives the value or the error instead of throwing. A `const T&` inside is
 /// valid while any ref lives.
 template <class T>
-Result<std::add_lvalue_reference_t<const T>> try_get(
-    const ObjectRef<T>& ref, std::optional<std::chrono::nanoseconds> timeout = {});
+Result<std::add_lvalue_reference_t<const T>> try_get(const ObjectRef<T>& ref,
+                                                     std::optional<Timeout> timeout = {});
 
 /// As above, the value moved out when this was the last reference, copied otherwise.
 template <class T>
-Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> timeout = {});
+Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout = {});
 
 /// Waits until num_returns of the refs are ready (a failure counts as ready) or the timeout is
 /// over. At most num_returns in `ready`, the rest in `pending`, both in the given order.
@@ -286,8 +276,7 @@ void cancel(const ObjectRef<T>& ref, CancelOptions options = {}) {
 namespace detail {
 
 /// Whether it has a value; else why not, in `failure`.
-bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
-               FailurePtr* failure);
+bool try_await(Object* object, std::optional<Timeout> timeout, FailurePtr* failure);
 void check_wait(std::size_t num_returns, std::size_t size);
 /// Which of the objects are ready, at most num_returns of them.
 std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOptions& options);
@@ -295,8 +284,8 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 }  // namespace detail
 
 template <class T>
-Result<std::add_lvalue_reference_t<const T>> try_get(
-    const ObjectRef<T>& ref, std::optional<std::chrono::nanoseconds> timeout) {
+Result<std::add_lvalue_reference_t<const T>> try_get(const ObjectRef<T>& ref,
+                                                     std::optional<Timeout> timeout) {
   using Out = Result<std::add_lvalue_reference_t<const T>>;
   detail::Object* object = detail::RefAccess::object(ref);
   detail::FailurePtr failure;
@@ -309,7 +298,7 @@ Result<std::add_lvalue_reference_t<const T>> try_get(
 }
 
 template <class T>
-Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> timeout) {
+Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout) {
   detail::FailurePtr failure;
   if (!detail::try_await(detail::RefAccess::object(ref), timeout, &failure)) {
     return Result<T>::from_failure(std::move(failure));

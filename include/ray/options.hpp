@@ -15,6 +15,26 @@
 
 namespace ray {
 
+/// How long something may take: made of any duration, also a fractional one (0.5s). What is too
+/// long for nanoseconds, over 100 years, means for ever; what is no number is negative, so refused.
+class Timeout : public std::chrono::nanoseconds {
+public:
+  template <class Rep, class Period>
+  constexpr Timeout(
+      std::chrono::duration<Rep, Period> given)  // NOLINT: implicit, for .timeout = 1s
+      : std::chrono::nanoseconds(in_range(given)) {}
+
+private:
+  template <class Rep, class Period>
+  static constexpr std::chrono::nanoseconds in_range(std::chrono::duration<Rep, Period> given) {
+    constexpr std::chrono::duration<double> century = std::chrono::hours(24 * 365 * 100);
+    const std::chrono::duration<double> seconds = given;
+    if (seconds > century) return max();
+    if (!(seconds > -century)) return min();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(given);
+  }
+};
+
 enum class Isolation { threads, processes };
 
 /// How a runtime is made. Zero or empty means "choose for me".
@@ -59,8 +79,8 @@ struct TaskOptions {
   bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
   std::string name = {};          ///< The first 256 bytes count.
   SchedulingStrategy scheduling_strategy = {};
-  std::optional<std::chrono::nanoseconds> timeout = {};  ///< From submission; then cancelled.
-  int generator_backpressure = 64;  ///< Items an unread stream holds before its task pauses.
+  std::optional<Timeout> timeout = {};  ///< From submission; then cancelled.
+  int generator_backpressure = 64;      ///< Items an unread stream holds before its task pauses.
 };
 
 enum class Lifetime { owner, detached };
@@ -84,12 +104,12 @@ struct ActorOptions {
 struct MethodOptions {
   std::string concurrency_group = {};
   std::string name = {};
-  std::optional<std::chrono::nanoseconds> timeout = {};
+  std::optional<Timeout> timeout = {};
 };
 
 struct WaitOptions {
   std::size_t num_returns = 1;
-  std::optional<std::chrono::nanoseconds> timeout = {};
+  std::optional<Timeout> timeout = {};
 };
 
 struct CancelOptions {

@@ -2,6 +2,7 @@
 #include <ray/runtime.hpp>
 
 #include <algorithm>
+#include <cstdio>
 
 #include <ray/actor_pool.hpp>
 
@@ -89,15 +90,15 @@ void throw_pool_misuse(const char* why) {
   throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
 }
 
-void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout) {
-  throw GetTimeoutError(
-      "get of '" + task_name(object) + "' timed out after " +
-      std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count()) +
-      " ms: it is not ready; give it more time, or see ray::status()");
+void throw_get_timeout(Object* object, Timeout timeout) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%g",
+                std::chrono::duration<double, std::milli>(timeout).count());
+  throw GetTimeoutError("get of '" + task_name(object) + "' timed out after " + text +
+                        " ms: it is not ready; give it more time, or see ray::status()");
 }
 
-bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
-               FailurePtr* failure) {
+bool try_await(Object* object, std::optional<Timeout> timeout, FailurePtr* failure) {
   try {
     if (object == nullptr) throw_empty_ref("try_get");
     if (timeout) {
