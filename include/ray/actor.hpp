@@ -291,11 +291,13 @@ private:
 template <class C>
 class ActorClass {
 public:
-  ActorWithOptions<C> options(ActorOptions options) const {
+  [[nodiscard("ray: options(…) makes no actor yet: add (arguments…)")]] ActorWithOptions<C> options(
+      ActorOptions options) const {
     return ActorWithOptions<C>(std::move(options));
   }
   template <class... A>
-  ActorHandle<C> operator()(A&&... arguments) const {
+  [[nodiscard("ray: without a handle the actor ends at once")]] ActorHandle<C> operator()(
+      A&&... arguments) const {
     return ActorWithOptions<C>(ActorOptions{})(std::forward<A>(arguments)...);
   }
 };

@@ -47,18 +47,19 @@ struct ErasedRef {
 
 }  // namespace detail
 
-/// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`.
-class PoolResult {
+/// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`. Nothing is
+/// fetched, and no failure thrown, before that.
+class [[nodiscard("ray: a result is fetched by naming its type: .as<T>()")]] PoolResult {
 public:
   explicit PoolResult(detail::ErasedRef ref) : ref_(std::move(ref)) {}
   template <class T>
-  T as() && {
+  T as()&& {
     ObjectRef<T> ref = ref_.as<T>();
     ref_.object.reset();
     return get(std::move(ref));
   }
   template <class T>
-  operator T() && {  // NOLINT: implicit, so that a plain variable can take it.
+  operator T()&& {  // NOLINT: implicit, so that a plain variable can take it.
     return std::move(*this).template as<T>();
   }
 
@@ -121,9 +122,9 @@ public:
   }
 
   /// Whether a result is still to be fetched.
-  bool has_next() const noexcept { return !calls_.empty() || !backlog_.empty(); }
+  [[nodiscard]] bool has_next() const noexcept { return !calls_.empty() || !backlog_.empty(); }
   /// Whether an actor is idle.
-  bool has_free() const noexcept { return !idle_.empty() && backlog_.empty(); }
+  [[nodiscard]] bool has_free() const noexcept { return !idle_.empty() && backlog_.empty(); }
   void push(ActorHandle<C> actor) {
     if (!actor) detail::throw_pool_misuse("the actor's handle is empty");
     idle_.push_back(std::move(actor));

@@ -144,12 +144,12 @@ public:
     return object_ == nullptr ? ObjectId{} : ObjectId{object_->task_id()};
   }
   /// Whether `get` would return or throw at once.
-  bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
+  [[nodiscard]] bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
 
   /// The object as a std::future of a copy (moved when this was the last reference). Needs
   /// <ray/future.hpp>.
   template <class Ref = ObjectRef>
-  auto future() const {
+  [[nodiscard]] auto future() const {
     return detail::FutureOf<Ref>::of(*this);
   }
 

@@ -141,11 +141,13 @@ ObjectRef<Value> put_value(From&& value) {
 /// Stores a value: an object that is there already. Moved in, never copied again. (Two, so that
 /// `put<std::string>(text)` takes what `put(text)` does.)
 template <class T>
-ObjectRef<std::decay_t<T>> put(T&& value) {
+[[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
+    T&& value) {
   return detail::put_value<std::decay_t<T>>(std::forward<T>(value));
 }
 template <class T>
-ObjectRef<std::decay_t<T>> put(const T& value) {
+[[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
+    const T& value) {
   return detail::put_value<std::decay_t<T>>(value);
 }
 

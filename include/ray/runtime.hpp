@@ -50,16 +50,19 @@ public:
   }
   /// `rt.with<F>({.num_cpus = 2})(args…)`.
   template <auto F>
-  auto with(detail::OptionsOf<F> options) {
+  [[nodiscard("ray: with(…) calls nothing yet: add (arguments…)")]] auto with(
+      detail::OptionsOf<F> options) {
     return RemoteWithOptions<F>(std::move(options), engine_.get());
   }
   template <class C, class... A>
-  ActorHandle<C> actor(A&&... arguments) {
+  [[nodiscard("ray: without a handle the actor ends at once")]] ActorHandle<C> actor(
+      A&&... arguments) {
     return ActorWithOptions<C>(ActorOptions{}, engine_.get())(std::forward<A>(arguments)...);
   }
   /// `rt.actor_with<C>({.name = "x"})(args…)`.
   template <class C>
-  ActorWithOptions<C> actor_with(ActorOptions options) {
+  [[nodiscard("ray: actor_with(…) makes no actor yet: add (arguments…)")]] ActorWithOptions<C>
+  actor_with(ActorOptions options) {
     return ActorWithOptions<C>(std::move(options), engine_.get());
   }
   template <class C>
@@ -72,11 +75,11 @@ public:
     ray::kill(handle, options);
   }
   template <class T>
-  auto put(T&& value) {
+  [[nodiscard("ray: without a reference the object is gone at once")]] auto put(T&& value) {
     return ray::put(std::forward<T>(value));
   }
   template <class T>
-  auto put(const T& value) {
+  [[nodiscard("ray: without a reference the object is gone at once")]] auto put(const T& value) {
     return ray::put(value);
   }
   template <class... A>
@@ -100,13 +103,13 @@ public:
   std::map<std::string, double> available_resources() const;
   std::vector<NodeInfo> nodes() const;
   /// A picture of tasks, actors, workers and nodes, taken while they go on.
-  State state() const;
+  [[nodiscard]] State state() const;
   /// Writes a trace that chrome://tracing and Perfetto open: a bar for each task, arrows from
   /// submission to start and from a result to who takes it. Needs RuntimeOptions::task_events.
   /// Throws Error when the file cannot be written.
   void timeline(const std::string& path) const;
   /// One screen of text.
-  std::string status() const;
+  [[nodiscard]] std::string status() const;
 
   const RuntimeOptions& options() const noexcept;
 
@@ -128,14 +131,14 @@ Runtime& init(const RuntimeOptions& options = {});
 Runtime& init(int& argc, char** argv, const RuntimeOptions& options = {});
 /// Ends the process's runtime; see ~Runtime. Idempotent; also happens at exit.
 void shutdown();
-bool is_initialized();
+[[nodiscard]] bool is_initialized();
 
 std::map<std::string, double> cluster_resources();
 std::map<std::string, double> available_resources();
 std::vector<NodeInfo> nodes();
-State state();
+[[nodiscard]] State state();
 void timeline(const std::string& path);
-std::string status();
+[[nodiscard]] std::string status();
 
 /// Where the calling code runs. Inside a task or an actor's method; on a driver ids are "none".
 class Context {

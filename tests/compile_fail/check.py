@@ -22,8 +22,8 @@ def no_source_lines(compiler):
 
 
 def compile_file(compiler, file, *more):
-    command = [compiler, "-std=c++20", "-fsyntax-only", no_source_lines(compiler),
-               f"-I{ROOT}/include", *more, str(file)]
+    command = [compiler, "-std=c++20", "-fsyntax-only", "-Werror=unused-result",
+               no_source_lines(compiler), f"-I{ROOT}/include", *more, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
