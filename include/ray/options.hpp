@@ -39,7 +39,7 @@ enum class Isolation { threads, processes };
 
 /// How a runtime is made. Zero or empty means "choose for me".
 struct RuntimeOptions {
-  double num_cpus = 0;  ///< Worker slots: how many tasks of one CPU run at once.
+  double num_cpus = 0;  ///< Worker slots, 1 to 1e6: how many tasks of one CPU run at once.
   double num_gpus = 0;
   std::map<std::string, double> resources = {};  ///< Custom resources, plain counters.
   Isolation isolation = Isolation::threads;
@@ -71,7 +71,7 @@ struct PlacementGroup {
 using SchedulingStrategy = std::variant<Default, Spread, NodeAffinity, PlacementGroup>;
 
 struct TaskOptions {
-  double num_cpus = 1;  ///< Fractions to 0.0001; 0 takes no slot.
+  double num_cpus = 1;  ///< To 1e6, fractions to 0.0001; 0 takes no slot.
   double num_gpus = 0;
   double memory = 0;  ///< Bytes.
   std::map<std::string, double> resources = {};

@@ -197,6 +197,39 @@ TEST_CASE("bad options of a runtime are refused by name and value") {
   CHECK(refused({.num_cpus = 1, .resources = {{"", 1}}}, "resources"));
 }
 
+TEST_CASE("the limits of num_cpus are the same and in the same words wherever it comes from") {
+  const auto words = [](auto call) -> std::string {
+    try {
+      call();
+    } catch (const ray::InvalidArgumentError& error) {
+      const std::string text = error.what();
+      return text.substr(text.find(": ") + 2);
+    }
+    return "accepted";
+  };
+  const std::string slots =
+      "must be a number from 1 to 1e6 (a plain task takes 1), or 0 for all hardware threads";
+  const std::string processors = "must be a number from 0 to 1e6";
+  for (const char* value : {"0.5", "-1", "1000001"}) {
+    INFO(value);
+    CHECK(words([&] { ray::Runtime rt({.num_cpus = std::atof(value)}); }) == slots);
+    CHECK(words([&] {
+            Arguments arguments({"program", "--ray-num-cpus", value});
+            ray::init(arguments.count, arguments.values());
+          }) == slots);
+    const Environment environment("RAY_NUM_CPUS", value);
+    CHECK(words([] { ray::init(); }) == slots);
+  }
+  struct Empty {};
+  ray::Runtime rt({.num_cpus = 1});
+  for (const double value : {-1.0, 1000001.0}) {
+    CHECK(words([&] { ray::remote<add>.options({.num_cpus = value})(1, 2); }) == processors);
+    CHECK(words([&] { ray::remote<add>.options({.num_gpus = value})(1, 2); }) == processors);
+    CHECK(words([&] { ray::actor<Empty>.options({.num_cpus = value})(); }) == processors);
+    CHECK(words([&] { ray::Runtime more({.num_gpus = value}); }) == processors);
+  }
+}
+
 TEST_CASE("what this version does not do yet is refused at init and said so") {
   const auto says_not_yet = [](const ray::RuntimeOptions& options) {
     try {
