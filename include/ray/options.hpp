@@ -70,6 +70,9 @@ struct PlacementGroup {
 };
 using SchedulingStrategy = std::variant<Default, Spread, NodeAffinity, PlacementGroup>;
 
+/// How a task runs. A task that waits in get lends its CPUs to others, but holds its GPUs, memory
+/// and custom resources until it ends, as in Ray. So a parent that holds a resource and gets a
+/// child that needs it hangs (a deadlock that is not detected) unless there is enough for both.
 struct TaskOptions {
   double num_cpus = 1;  ///< To 1e6, fractions to 0.0001; 0 takes no slot.
   double num_gpus = 0;
