@@ -90,6 +90,17 @@ void throw_pool_misuse(const char* why) {
   throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
 }
 
+void throw_pool_dead(std::size_t died) {
+  throw ActorDiedError(
+      "ray::ActorPool: a call was not made, since no actor is left: " + std::to_string(died) +
+      " died; push() others, or give them ActorOptions::max_restarts");
+}
+
+bool actor_is_dead(ActorCore* core) noexcept {
+  const std::lock_guard lock(core->mutex);
+  return core->state == ActorState::dead;
+}
+
 void throw_get_timeout(Object* object, Timeout timeout) {
   char text[40];
   std::snprintf(text, sizeof text, "%g",
