@@ -126,13 +126,13 @@ Regular<T> regular_value(ObjectRef<T>&& ref) {
 }
 
 template <class Value, class From>
-ObjectRef<Value> put_value(From&& value) {
+ObjectRef<Value> put_value(Engine& engine, From&& value) {
   static_assert(
       !is_borrowed<Value>,
       "ray: put of a pointer, std::string_view or std::span, whose target may be gone: put "
       "the value, the std::string or the container");
   static_assert(!is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
-  const auto identity = Engine::current().next_identity();
+  const auto identity = engine.next_identity();
   return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
 }
 
@@ -143,12 +143,12 @@ ObjectRef<Value> put_value(From&& value) {
 template <class T>
 [[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
     T&& value) {
-  return detail::put_value<std::decay_t<T>>(std::forward<T>(value));
+  return detail::put_value<std::decay_t<T>>(detail::Engine::current(), std::forward<T>(value));
 }
 template <class T>
 [[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
     const T& value) {
-  return detail::put_value<std::decay_t<T>>(value);
+  return detail::put_value<std::decay_t<T>>(detail::Engine::current(), value);
 }
 
 /// Waits for the object and gives it without a copy; valid while any ref to it lives. Throws what

@@ -17,6 +17,13 @@
 
 namespace ray {
 
+namespace detail {
+struct Process;  // src/runtime/runtime.cpp
+[[noreturn]] void throw_ended();
+}  // namespace detail
+
+class Context;
+
 /// A runtime: worker threads, queues, actors. The newest that lives (init()'s is one too) is the
 /// current one for the free functions; inside a task it is the one that runs the task.
 /// Threads: any. Lifetime: the destructor asks running tasks to stop (context().stop_token()),
@@ -29,6 +36,12 @@ public:
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
+
+  /// What the destructor does, now. Idempotent. What makes something throws InvalidArgumentError
+  /// afterwards. Requires: no other thread uses this object meanwhile.
+  void shutdown();
+  /// Whether it was not shut down.
+  [[nodiscard]] bool is_initialized() const noexcept { return engine_ != nullptr; }
 
   /// As ray::remote<F>(args…), on this runtime. (The overloads note where they are called.)
   template <auto F>
@@ -52,23 +65,23 @@ public:
   template <auto F>
   [[nodiscard("ray: with(…) calls nothing yet: add (arguments…)")]] auto with(
       detail::OptionsOf<F> options) {
-    return RemoteWithOptions<F>(std::move(options), engine_.get());
+    return RemoteWithOptions<F>(std::move(options), &engine());
   }
   template <class C, class... A>
   [[nodiscard("ray: without a handle the actor ends at once")]] ActorHandle<C> actor(
       A&&... arguments) {
-    return ActorWithOptions<C>(ActorOptions{}, engine_.get())(std::forward<A>(arguments)...);
+    return ActorWithOptions<C>(ActorOptions{}, &engine())(std::forward<A>(arguments)...);
   }
   /// `rt.actor_with<C>({.name = "x"})(args…)`.
   template <class C>
   [[nodiscard("ray: actor_with(…) makes no actor yet: add (arguments…)")]] ActorWithOptions<C>
   actor_with(ActorOptions options) {
-    return ActorWithOptions<C>(std::move(options), engine_.get());
+    return ActorWithOptions<C>(std::move(options), &engine());
   }
   template <class C>
   ActorHandle<C> get_actor(std::string_view name) {
     return detail::HandleAccess::adopt<C>(
-        detail::find_actor(*engine_, name, &detail::actor_class_of<C>));
+        detail::find_actor(engine(), name, &detail::actor_class_of<C>));
   }
   template <class C>
   void kill(const ActorHandle<C>& handle, KillOptions options = {}) {
@@ -76,11 +89,11 @@ public:
   }
   template <class T>
   [[nodiscard("ray: without a reference the object is gone at once")]] auto put(T&& value) {
-    return ray::put(std::forward<T>(value));
+    return detail::put_value<std::decay_t<T>>(engine(), std::forward<T>(value));
   }
   template <class T>
   [[nodiscard("ray: without a reference the object is gone at once")]] auto put(const T& value) {
-    return ray::put(value);
+    return detail::put_value<std::decay_t<T>>(engine(), value);
   }
   template <class... A>
   decltype(auto) get(A&&... refs) {
@@ -111,15 +124,24 @@ public:
   /// One screen of text.
   [[nodiscard]] std::string status() const;
 
-  const RuntimeOptions& options() const noexcept;
+  const RuntimeOptions& options() const noexcept { return options_; }
+  /// As ray::context().
+  Context context() const;
 
 private:
+  friend struct detail::Process;
+  detail::Engine& engine() const {
+    if (engine_ == nullptr) [[unlikely]]
+      detail::throw_ended();
+    return *engine_;
+  }
   template <auto F>
   RemoteFunction<F> on() const {
-    return RemoteFunction<F>(engine_.get());
+    return RemoteFunction<F>(&engine());
   }
 
-  std::unique_ptr<detail::Engine> engine_;
+  std::unique_ptr<detail::Engine> engine_;  // Null once it was shut down.
+  RuntimeOptions options_;
 };
 
 /// Starts the process's runtime. Optional: the first use starts one with defaults. RAY_…
@@ -155,5 +177,6 @@ public:
 };
 
 inline Context context() { return {}; }
+inline Context Runtime::context() const { return {}; }
 
 }  // namespace ray

@@ -12,21 +12,20 @@
 
 namespace ray {
 
-namespace {
-
 /// The process's runtimes. Guarded by mutex.
-struct Process {
+struct detail::Process {
   std::recursive_mutex mutex;
-  std::unique_ptr<Runtime> own;          // init()'s, or the one that the first use started.
-  std::vector<detail::Engine*> engines;  // Of all living Runtimes, oldest first.
-  std::atomic<detail::Engine*> current{nullptr};
+  std::unique_ptr<Runtime> own;    // init()'s, or the one that the first use started.
+  std::vector<Runtime*> runtimes;  // All living ones, oldest first.
+  std::atomic<Engine*> current{nullptr};
   bool ended = false;
 
-  void choose() { current = engines.empty() ? nullptr : engines.back(); }
+  void choose() { current = runtimes.empty() ? nullptr : runtimes.back()->engine_.get(); }
+  bool has_own() const { return own != nullptr && own->is_initialized(); }
   ~Process() {
     ended = true;
     // exit() inside a task: the runtime would wait for this very thread.
-    const detail::ThreadContext& context = detail::current_context();
+    const ThreadContext& context = current_context();
     if (context.task() != nullptr || context.is_worker) {
       static Runtime* kept = nullptr;
       kept = own.release();
@@ -37,8 +36,10 @@ struct Process {
   }
 };
 
-Process& process() {
-  static Process instance;
+namespace {
+
+detail::Process& process() {
+  static detail::Process instance;
   return instance;
 }
 
@@ -67,7 +68,7 @@ RuntimeOptions with_environment(RuntimeOptions options) {
 namespace detail {
 
 Engine& Engine::process_engine() {
-  Process& p = process();
+  detail::Process& p = process();
   Engine* engine = p.current.load(std::memory_order_acquire);
   if (engine == nullptr) {
     const std::lock_guard lock(p.mutex);
@@ -79,6 +80,10 @@ Engine& Engine::process_engine() {
     }
   }
   return *engine;
+}
+
+void throw_ended() {
+  throw InvalidArgumentError("ray: this Runtime has ended: shutdown() was called; make a new one");
 }
 
 void throw_empty_handle(const char* call) {
@@ -154,29 +159,29 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 }  // namespace detail
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : engine_(std::make_unique<detail::Engine>(checked(options))) {
-  Process& p = process();
+    : engine_(std::make_unique<detail::Engine>(checked(options))),
+      options_(engine_->parts().options) {
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  p.engines.push_back(engine_.get());
+  p.runtimes.push_back(this);
   p.choose();
 }
 
-Runtime::~Runtime() {
-  {
-    Process& p = process();
-    const std::lock_guard lock(p.mutex);
-    std::erase(p.engines, engine_.get());
-    p.choose();
-  }
-  engine_.reset();
+Runtime::~Runtime() { shutdown(); }
+
+void Runtime::shutdown() {
+  detail::Process& p = process();
+  std::unique_ptr<detail::Engine> ending;  // Ends after the lock.
+  const std::lock_guard lock(p.mutex);
+  std::erase(p.runtimes, this);
+  ending = std::move(engine_);
+  p.choose();
 }
 
-const RuntimeOptions& Runtime::options() const noexcept { return engine_->parts().options; }
-
 Runtime& init(const RuntimeOptions& options) {
-  Process& p = process();
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  if (p.own != nullptr) {
+  if (p.has_own()) {
     throw InvalidArgumentError(
         "ray::init: this process has a runtime already (an earlier init, or the first use started "
         "it); call ray::shutdown() first, or make a ray::Runtime of your own");
@@ -192,7 +197,7 @@ Runtime& init(int& argc, char** argv, const RuntimeOptions& options) {
 }
 
 void shutdown() {
-  Process& p = process();
+  detail::Process& p = process();
   std::unique_ptr<Runtime> ending;
   if (detail::current_context().task() != nullptr) {
     throw InvalidArgumentError(
@@ -206,9 +211,9 @@ void shutdown() {
 }
 
 bool is_initialized() {
-  Process& p = process();
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  return p.own != nullptr;
+  return p.has_own();
 }
 
 namespace {
@@ -225,14 +230,14 @@ std::map<std::string, double> resources_free_in(detail::Engine& engine) {
 
 }  // namespace
 
-std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(*engine_); }
+std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(engine()); }
 std::map<std::string, double> Runtime::available_resources() const {
-  return resources_free_in(*engine_);
+  return resources_free_in(engine());
 }
-std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(*engine_); }
-State Runtime::state() const { return detail::state_of(*engine_); }
-void Runtime::timeline(const std::string& path) const { detail::write_timeline(*engine_, path); }
-std::string Runtime::status() const { return detail::status_of(*engine_); }
+std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(engine()); }
+State Runtime::state() const { return detail::state_of(engine()); }
+void Runtime::timeline(const std::string& path) const { detail::write_timeline(engine(), path); }
+std::string Runtime::status() const { return detail::status_of(engine()); }
 
 std::map<std::string, double> cluster_resources() {
   return resources_in(detail::Engine::current());

@@ -339,6 +339,35 @@ TEST_CASE("using what was shut down is an error and not a hang") {
   ray::shutdown();
 }
 
+TEST_CASE("a runtime that was shut down says so, keeps its options, and gives way to others") {
+  constexpr auto id = [] { return ray::context().task_id(); };
+  struct Empty {};
+  ray::Runtime rt({.num_cpus = 2, .name = "mine"});
+  CHECK(rt.is_initialized());
+  CHECK(rt.context().task_id() == ray::context().task_id());
+  const auto there = rt.put(1);
+  CHECK(rt.get(rt.remote<id>()) != ray::TaskId{});
+  rt.shutdown();
+  rt.shutdown();
+  CHECK_FALSE(rt.is_initialized());
+  CHECK(rt.options().name == "mine");
+  CHECK(rt.get(there) == 1);
+  CHECK_THROWS_AS(rt.put(1), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.remote<id>(), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.with<id>({}), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.actor<Empty>(), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.status(), ray::InvalidArgumentError);
+  CHECK_FALSE(ray::is_initialized());
+
+  ray::Runtime& own = ray::init({.num_cpus = 3});
+  CHECK(total_cpus() == 3);
+  own.shutdown();
+  CHECK_FALSE(ray::is_initialized());
+  ray::init({.num_cpus = 4});
+  CHECK(total_cpus() == 4);
+  ray::shutdown();
+}
+
 TEST_CASE("nodes and resources tell what there is and what is free") {
   ray::Runtime rt({.num_cpus = 2, .num_gpus = 1, .resources = {{"disk", 4}}});
   auto total = rt.cluster_resources();
