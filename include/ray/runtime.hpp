@@ -38,7 +38,8 @@ public:
   Runtime& operator=(const Runtime&) = delete;
 
   /// What the destructor does, now. Idempotent. What makes something throws InvalidArgumentError
-  /// afterwards. Requires: no other thread uses this object meanwhile.
+  /// afterwards, and so does this inside one of the runtime's own tasks, for which it would have to
+  /// wait (the destructor prints that and aborts). Requires: no other thread uses this meanwhile.
   void shutdown();
   /// Whether it was not shut down.
   [[nodiscard]] bool is_initialized() const noexcept { return engine_ != nullptr; }
@@ -151,7 +152,8 @@ Runtime& init(const RuntimeOptions& options = {});
 /// Also takes `--ray-…` flags out of argv; they come before the options, which come before the
 /// environment.
 Runtime& init(int& argc, char** argv, const RuntimeOptions& options = {});
-/// Ends the process's runtime; see ~Runtime. Idempotent; also happens at exit.
+/// Ends the process's runtime; see Runtime::shutdown. Idempotent; also happens at exit. Throws
+/// InvalidArgumentError inside any task.
 void shutdown();
 [[nodiscard]] bool is_initialized();
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include <ray/actor_pool.hpp>
 
@@ -21,6 +22,7 @@ struct detail::Process {
   bool ended = false;
 
   void choose() { current = runtimes.empty() ? nullptr : runtimes.back()->engine_.get(); }
+  const Engine& own_engine() const { return *own->engine_; }
   bool has_own() const { return own != nullptr && own->is_initialized(); }
   ~Process() {
     ended = true;
@@ -51,6 +53,21 @@ std::map<std::string, double> as_amounts(std::int64_t cpu,
     result[name] = static_cast<double>(units) / static_cast<double>(detail::kCpuUnit);
   }
   return result;
+}
+
+/// Throws where the engine cannot end, since it would wait for this very thread.
+void require_outside(const detail::Engine& engine) {
+  const detail::ThreadContext& context = detail::current_context();
+  std::string where = context.is_worker && context.engine == &engine ? "on its own thread" : "";
+  for (const detail::Frame* frame = context.frame; frame != nullptr; frame = frame->below) {
+    if (frame->task != nullptr && frame->task->engine == engine.index()) {
+      where = "inside its own task '" + detail::task_name(frame->task) + "'";
+    }
+  }
+  if (where.empty()) return;
+  throw InvalidArgumentError("ray: a runtime cannot end " + where +
+                             ", for which it would have to wait: call shutdown(), or destroy the "
+                             "Runtime, where none of its tasks runs");
 }
 
 RuntimeOptions checked(RuntimeOptions options) {
@@ -167,9 +184,18 @@ Runtime::Runtime(const RuntimeOptions& options)
   p.choose();
 }
 
-Runtime::~Runtime() { shutdown(); }
+Runtime::~Runtime() {
+  try {
+    shutdown();
+  } catch (const InvalidArgumentError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::abort();
+  }
+}
 
 void Runtime::shutdown() {
+  if (engine_ == nullptr) return;
+  require_outside(*engine_);
   detail::Process& p = process();
   std::unique_ptr<detail::Engine> ending;  // Ends after the lock.
   const std::lock_guard lock(p.mutex);
@@ -201,11 +227,12 @@ void shutdown() {
   std::unique_ptr<Runtime> ending;
   if (detail::current_context().task() != nullptr) {
     throw InvalidArgumentError(
-        "ray::shutdown: called from inside a task, which it would have to wait for; call it from "
-        "the driver");
+        "ray::shutdown: called from inside a task, for which it may have to wait; call it from the "
+        "driver");
   }
   {
     const std::lock_guard lock(p.mutex);
+    if (p.has_own()) require_outside(p.own_engine());
     ending = std::move(p.own);
   }
 }

@@ -5,6 +5,11 @@
 
 #include "api/probes.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -65,6 +70,39 @@ std::string complaint(std::vector<std::string> words) {
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
+
+/// What becomes of a process that calls this: its exit code (negative: the signal) and what it
+/// printed on stderr.
+struct End {
+  int code = 0;
+  std::string text;
+};
+template <class Call>
+End end_of(Call call) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    for (const int signal : {SIGABRT, SIGALRM, SIGSEGV}) std::signal(signal, SIG_DFL);
+    ::alarm(static_cast<unsigned>(probes::kDeadline.count()));
+    ::dup2(ends[1], STDERR_FILENO);
+    ::_exit(call());
+  }
+  ::close(ends[1]);
+  End end;
+  char buffer[256];
+  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
+    end.text.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  end.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return end;
+}
+
+std::optional<ray::Runtime> ending;
 
 }  // namespace
 
@@ -366,6 +404,41 @@ TEST_CASE("a runtime that was shut down says so, keeps its options, and gives wa
   ray::init({.num_cpus = 4});
   CHECK(total_cpus() == 4);
   ray::shutdown();
+}
+
+TEST_CASE("a runtime is not shut down inside its own task, and goes on") {
+  constexpr auto ends_own = [] {
+    ending->shutdown();
+    return 0;
+  };
+  constexpr auto ends_process = [] {
+    ray::shutdown();
+    return 0;
+  };
+  constexpr auto nested = [] { return ending->get(ending->remote<ends_process>()); };
+  ray::Runtime& own = ray::init({.num_cpus = 1});
+  ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+  CHECK_THROWS_AS(ending->get(ending->remote<ends_own>()), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(own.get(own.remote<ends_process>()), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(own.get(own.remote<nested>()), ray::InvalidArgumentError);
+  CHECK(ending->get(ending->remote<add>(1, 2)) == 3);
+  CHECK(own.get(own.remote<ends_own>()) == 0);  // The other runtime's task may.
+  CHECK_FALSE(ending->is_initialized());
+  ending.reset();
+  ray::shutdown();
+}
+
+TEST_CASE("a runtime that is destroyed inside its own task ends the program with one line") {
+  constexpr auto destroys = [] { ending.reset(); };
+  const End end = end_of([&] {
+    ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+    ending->get(ending->with<destroys>({.name = "destroys"})());
+    return 0;
+  });
+  INFO(end.text);
+  CHECK(end.code == -SIGABRT);
+  CHECK(contains(end.text, "ray: a runtime cannot end inside its own task 'destroys'"));
+  CHECK(std::count(end.text.begin(), end.text.end(), '\n') == 1);
 }
 
 TEST_CASE("nodes and resources tell what there is and what is free") {
