@@ -29,6 +29,8 @@ class Context;
 /// Threads: any. Lifetime: the destructor asks running tasks to stop (context().stop_token()),
 /// fails what has not begun with TaskCancelledError, and waits for the running ones. Refs and
 /// handles may outlive it; values that are there stay.
+/// Fork: not while one lives. The child has none of its threads; there every use of it, and making
+/// another, throws InvalidArgumentError, and a get of what is not ready may wait for ever.
 class Runtime {
 public:
   /// Throws InvalidArgumentError for options that are wrong, or not in this version yet.
@@ -147,7 +149,8 @@ private:
 
 /// Starts the process's runtime. Optional: the first use starts one with defaults. RAY_…
 /// environment variables fill what the options leave at their defaults. Throws
-/// InvalidArgumentError when it is started already or an option is wrong.
+/// InvalidArgumentError when it is started already, an option is wrong, or the process was forked
+/// from one in which a runtime lived.
 Runtime& init(const RuntimeOptions& options = {});
 /// Also takes `--ray-…` flags out of argv; they come before the options, which come before the
 /// environment.

@@ -1,6 +1,8 @@
 // The runtime as people see it: init, shutdown, the current one, resources, context.
 #include <ray/runtime.hpp>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +22,10 @@ struct detail::Process {
   std::vector<Runtime*> runtimes;  // All living ones, oldest first.
   std::atomic<Engine*> current{nullptr};
   bool ended = false;
+  bool forked = false;  // From a process whose runtimes' threads are not here.
 
+  Process();
+  void forget();
   void choose() { current = runtimes.empty() ? nullptr : runtimes.back()->engine_.get(); }
   const Engine& own_engine() const { return *own->engine_; }
   bool has_own() const { return own != nullptr && own->is_initialized(); }
@@ -43,6 +48,20 @@ namespace {
 detail::Process& process() {
   static detail::Process instance;
   return instance;
+}
+
+/// In the child of a fork: forgets the runtimes, which can neither run nor end without threads.
+void forget_runtimes() {
+  detail::Process& p = process();
+  std::construct_at(&p.mutex);  // It was locked by a thread of another number, the parent's.
+  p.forget();
+}
+
+void refuse_after_fork() {
+  if (!process().forked) return;
+  throw InvalidArgumentError(
+      "ray: this process was forked while a runtime lived, and has none of its threads: fork "
+      "before ray::init, or start a program of its own (exec, posix_spawn)");
 }
 
 std::map<std::string, double> as_amounts(std::int64_t cpu,
@@ -71,6 +90,7 @@ void require_outside(const detail::Engine& engine) {
 }
 
 RuntimeOptions checked(RuntimeOptions options) {
+  refuse_after_fork();
   detail::check(options);
   return options;
 }
@@ -99,7 +119,20 @@ Engine& Engine::process_engine() {
   return *engine;
 }
 
+Process::Process() {
+  ::pthread_atfork([] { process().mutex.lock(); }, [] { process().mutex.unlock(); },
+                   &forget_runtimes);
+}
+
+void Process::forget() {
+  forked = forked || !runtimes.empty();
+  for (Runtime* runtime : runtimes) static_cast<void>(runtime->engine_.release());
+  runtimes.clear();
+  choose();
+}
+
 void throw_ended() {
+  refuse_after_fork();
   throw InvalidArgumentError("ray: this Runtime has ended: shutdown() was called; make a new one");
 }
 

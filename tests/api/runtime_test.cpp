@@ -441,6 +441,46 @@ TEST_CASE("a runtime that is destroyed inside its own task ends the program with
   CHECK(std::count(end.text.begin(), end.text.end(), '\n') == 1);
 }
 
+TEST_CASE("the child of a fork is told that it has no runtime, can end, and the parent goes on") {
+  ray::Runtime& own = ray::init({.num_cpus = 1});
+  ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+  const auto refused = [](auto call) {
+    try {
+      call();
+    } catch (const ray::InvalidArgumentError& error) {
+      return contains(error.what(), "forked");
+    }
+    return false;
+  };
+  const auto there = own.put(7);
+  const End end = end_of([&] {
+    int refusals = 0;
+    refusals += refused([] { ray::remote<add>(1, 2); });
+    refusals += refused([] { static_cast<void>(ray::put(1)); });
+    refusals += refused([&] { own.remote<add>(1, 2); });
+    refusals += refused([] { ray::init(); });
+    refusals += refused([] { ray::Runtime another({.num_cpus = 1}); });
+    if (ray::is_initialized() || ray::get(there) != 7) return 100;
+    ending.reset();
+    ray::shutdown();
+    return refusals;
+  });
+  CHECK(end.code == 5);
+  CHECK(own.get(own.remote<add>(1, 2)) == 3);
+  CHECK(ending->get(ending->remote<add>(1, 2)) == 3);
+  ending.reset();
+  ray::shutdown();
+}
+
+TEST_CASE("a process that is forked before init has a runtime of its own") {
+  CHECK(end_of([] {
+          ray::init({.num_cpus = 1});
+          const int sum = ray::get(ray::remote<add>(1, 2));
+          ray::shutdown();
+          return sum;
+        }).code == 3);
+}
+
 TEST_CASE("nodes and resources tell what there is and what is free") {
   ray::Runtime rt({.num_cpus = 2, .num_gpus = 1, .resources = {{"disk", 4}}});
   auto total = rt.cluster_resources();
