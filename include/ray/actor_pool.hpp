@@ -50,17 +50,17 @@ struct ErasedRef {
 
 /// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`. Nothing is
 /// fetched, and no failure thrown, before that.
-class [[nodiscard("ray: a result is fetched by naming its type: .as<T>()")]] PoolResult {
+class [[nodiscard]] PoolResult {
 public:
   explicit PoolResult(detail::ErasedRef ref) : ref_(std::move(ref)) {}
   template <class T>
-  T as()&& {
+  T as() && {
     ObjectRef<T> ref = ref_.as<T>();
     ref_.object.reset();
     return get(std::move(ref));
   }
   template <class T>
-  operator T()&& {  // NOLINT: implicit, so that a plain variable can take it.
+  operator T() && {  // NOLINT: implicit, so that a plain variable can take it.
     return std::move(*this).template as<T>();
   }
 

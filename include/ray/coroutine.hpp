@@ -170,7 +170,7 @@ public:
 /// reader. The task pauses while TaskOptions::generator_backpressure items are unread, and is
 /// cancelled when the stream is dropped. If it throws, the last ref is the error. Move-only.
 template <class T>
-class [[nodiscard("ray: a stream that nobody keeps cancels its task")]] ObjectRefStream {
+class [[nodiscard]] ObjectRefStream {
 public:
   class iterator {
   public:
@@ -195,7 +195,7 @@ public:
   };
 
   ObjectRefStream() = default;
-  ObjectRefStream(ObjectRefStream && other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+  ObjectRefStream(ObjectRefStream&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   ObjectRefStream& operator=(ObjectRefStream&& other) noexcept {
     ObjectRefStream moved(std::move(other));
     std::swap(core_, moved.core_);
@@ -223,7 +223,7 @@ public:
 
 private:
   friend struct detail::GeneratorPromise<T>;
-  explicit ObjectRefStream(detail::StreamCore * core) noexcept : core_(core) {}
+  explicit ObjectRefStream(detail::StreamCore* core) noexcept : core_(core) {}
   detail::StreamCore* core_ = nullptr;
 };
 

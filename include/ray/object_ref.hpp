@@ -60,7 +60,7 @@ void require_movable(ObjectRef<T>&& ref);
 template <class T>
 void require_movable(const ObjectRef<T>&) noexcept {}  // One that is only looked at.
 /// Out of the object by move when `ref` was the last to name it, else a copy. The ref is empty
-/// after, unless require_movable() throws. Requires: sealed with a value.
+/// after, unless it throws. Requires: sealed with a value.
 template <class T>
 T take_value(ObjectRef<T>& ref);
 
@@ -180,13 +180,19 @@ void require_movable(ObjectRef<T>&& ref) {
 template <class T>
 T take_value(ObjectRef<T>& ref) {
   require_movable(std::move(ref));
-  const ObjectRef<T> last = std::move(ref);
-  if constexpr (!std::is_void_v<T>) {
-    Object* object = RefAccess::object(last);
+  if constexpr (std::is_void_v<T>) {
+    ref = ObjectRef<T>();
+  } else {
+    Object* object = RefAccess::object(ref);
     T* value = static_cast<T*>(object->value());
     if constexpr (std::is_copy_constructible_v<T>) {
-      if (!is_only_reference(object)) return *value;
+      if (!is_only_reference(object)) {
+        T copy(*value);
+        ref = ObjectRef<T>();
+        return copy;
+      }
     }
+    const ObjectRef<T> last = std::move(ref);
     return std::move(*value);
   }
 }

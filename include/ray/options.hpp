@@ -20,8 +20,7 @@ namespace ray {
 class Timeout : public std::chrono::nanoseconds {
 public:
   template <class Rep, class Period>
-  constexpr Timeout(
-      std::chrono::duration<Rep, Period> given)  // NOLINT: implicit, for .timeout = 1s
+  constexpr Timeout(std::chrono::duration<Rep, Period> given)  // NOLINT: implicit
       : std::chrono::nanoseconds(in_range(given)) {}
 
 private:

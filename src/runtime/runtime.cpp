@@ -119,6 +119,7 @@ Engine& Engine::process_engine() {
   return *engine;
 }
 
+/// Locked around a fork, so that the child finds `runtimes` whole.
 Process::Process() {
   ::pthread_atfork([] { process().mutex.lock(); }, [] { process().mutex.unlock(); },
                    &forget_runtimes);

@@ -30,13 +30,13 @@ struct AmountLimits {
     return value == 0 || (value >= least && value <= most);
   }
 };
+/// RuntimeOptions::num_cpus.
 inline constexpr AmountLimits kSlotLimits{
-    // RuntimeOptions::num_cpus
     1, 1e6, "must be a number from 1 to 1e6 (a plain task takes 1), or 0 for all hardware threads"};
-inline constexpr AmountLimits kProcessorLimits{// num_cpus of tasks and actors, num_gpus
-                                               0, 1e6, "must be a number from 0 to 1e6"};
-inline constexpr AmountLimits kAmountLimits{// Beyond any memory in bytes; sums do not overflow.
-                                            0, 1e14, "must be a number from 0 to 1e14"};
+/// num_cpus of tasks and actors, and num_gpus.
+inline constexpr AmountLimits kProcessorLimits{0, 1e6, "must be a number from 0 to 1e6"};
+/// Memory and custom resources. Beyond any memory in bytes; sums do not overflow.
+inline constexpr AmountLimits kAmountLimits{0, 1e14, "must be a number from 0 to 1e14"};
 
 /// Throws InvalidArgumentError that names `what`, its value and the limits.
 void require_allowed(double value, const AmountLimits& limits, const std::string& what);

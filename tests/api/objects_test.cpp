@@ -354,3 +354,16 @@ TEST_CASE("a reference stays what it was when its value can be neither moved nor
   CHECK(*rt.get(refs[0]) == 8);  // Not taken before the other was refused.
   CHECK(*rt.get(refs[1]) == 7);
 }
+
+TEST_CASE("a reference stays when copying its value throws") {
+  struct Refuses {
+    Refuses() = default;
+    Refuses(Refuses&&) = default;
+    Refuses(const Refuses&) { throw std::runtime_error("not again"); }
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  auto mine = rt.put(Refuses());
+  const auto other = mine;
+  CHECK_THROWS_AS(rt.get(std::move(mine)), std::runtime_error);
+  CHECK(mine == other);  // NOLINT(bugprone-use-after-move)
+}

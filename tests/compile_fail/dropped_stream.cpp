@@ -1,5 +1,5 @@
 // The task of a stream that nobody reads is cancelled.
-// expect-error: ray: a stream that nobody keeps cancels its task
+// expect-error: nodiscard
 #include <ray/ray.hpp>
 
 ray::Generator<int> one() { co_yield 1; }
