@@ -1,5 +1,6 @@
 // Options of an actor are half of its making.
 // expect-error: ray: options(…) makes no actor yet: add (arguments…)
+// flags: -Werror=unused-result
 #include <ray/ray.hpp>
 
 struct Counter {};

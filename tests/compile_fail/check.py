@@ -3,7 +3,7 @@
 
 Each file names in lines `// expect-error: text` what the output must contain, and has a twin, the
 same file with -DTWIN, that compiles: so it fails for the reason it is about and for no other. Where
-a text of ours is expected, it is the only error.
+a text of ours is expected, it is the only error. A line `// flags: -W…` is for both.
 """
 
 import pathlib
@@ -22,14 +22,14 @@ def no_source_lines(compiler):
 
 
 def compile_file(compiler, file, *more):
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-Werror=unused-result",
-               no_source_lines(compiler), f"-I{ROOT}/include", *more, str(file)]
+    command = [compiler, "-std=c++20", "-fsyntax-only", no_source_lines(compiler),
+               f"-I{ROOT}/include", *more, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
-def fault_of(compiler, file, expected):
-    code, output = compile_file(compiler, file)
+def fault_of(compiler, file, expected, flags):
+    code, output = compile_file(compiler, file, *flags)
     if code == 0:
         return "it compiles"
     for text in expected:
@@ -45,13 +45,14 @@ def main():
     file, compilers = pathlib.Path(sys.argv[1]), sys.argv[2:]
     text = file.read_text(encoding="utf-8")
     expected = re.findall(r"^// expect-error: *(.*\S)", text, re.MULTILINE)
+    flags = " ".join(re.findall(r"^// flags: *(.*\S)", text, re.MULTILINE)).split()
     if not expected:
         return f"{file}: no line `// expect-error: text`"
-    code, output = compile_file(compilers[0], file, "-DTWIN")
+    code, output = compile_file(compilers[0], file, *flags, "-DTWIN")
     if code != 0:
         return f"{file}: the twin (-DTWIN) does not compile:\n{output}"
     for compiler in compilers:
-        if fault := fault_of(compiler, file, expected):
+        if fault := fault_of(compiler, file, expected, flags):
             return f"{file}, {compiler}: {fault}"
     return None
 

@@ -1,5 +1,6 @@
 // An actor whose handle nobody keeps ends before anybody can call it.
 // expect-error: ray: without a handle the actor ends at once
+// flags: -Werror=unused-result
 #include <ray/ray.hpp>
 
 struct Counter {};

@@ -1,5 +1,6 @@
 // The task of a stream that nobody reads is cancelled.
 // expect-error: nodiscard
+// flags: -Werror=unused-result
 #include <ray/ray.hpp>
 
 ray::Generator<int> one() { co_yield 1; }

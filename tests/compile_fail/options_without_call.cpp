@@ -1,5 +1,6 @@
 // Options are half a call.
 // expect-error: ray: options(…) calls nothing yet: add (arguments…)
+// flags: -Werror=unused-result
 #include <ray/ray.hpp>
 
 int same(int x) { return x; }
