@@ -293,11 +293,13 @@ private:
 template <class C>
 class ActorClass {
 public:
-  ActorWithOptions<C> options(ActorOptions options) const {
+  [[nodiscard("ray: options(…) makes no actor yet: add (arguments…)")]] ActorWithOptions<C> options(
+      ActorOptions options) const {
     return ActorWithOptions<C>(std::move(options));
   }
   template <class... A>
-  ActorHandle<C> operator()(A&&... arguments) const {
+  [[nodiscard("ray: without a handle the actor ends at once")]] ActorHandle<C> operator()(
+      A&&... arguments) const {
     return ActorWithOptions<C>(ActorOptions{})(std::forward<A>(arguments)...);
   }
 };
@@ -315,7 +317,8 @@ ActorHandle<C> get_actor(std::string_view name) {
 
 /// Ends an actor at once: calls that have not ended fail with ActorDiedError; one that runs is
 /// asked to stop and its result dropped. With no_restart = false it starts again if it has
-/// restarts left. The object's destructor runs when no call is inside any more.
+/// restarts left: none unless ActorOptions::max_restarts is set. The object's destructor runs when
+/// no call is inside any more.
 template <class C>
 void kill(const ActorHandle<C>& handle, KillOptions options = {}) {
   detail::ActorCore* core = detail::HandleAccess::core(handle);

@@ -24,6 +24,7 @@ template <auto M>
 using MethodValue = std::remove_cvref_t<typename MemberSignature<decltype(M)>::Result>;
 
 [[noreturn]] void throw_pool_misuse(const char* why);
+[[noreturn]] void throw_pool_dead(std::size_t died);
 
 /// A ref of any type that knows which.
 struct ErasedRef {
@@ -47,8 +48,9 @@ struct ErasedRef {
 
 }  // namespace detail
 
-/// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`.
-class PoolResult {
+/// A result whose type the reader names: `int x = pool.get_next();` or `.as<int>()`. Nothing is
+/// fetched, and no failure thrown, before that.
+class [[nodiscard]] PoolResult {
 public:
   explicit PoolResult(detail::ErasedRef ref) : ref_(std::move(ref)) {}
   template <class T>
@@ -68,6 +70,9 @@ private:
 
 /// Calls on a set of actors, one at a time on each. submit() queues a call; results come in order
 /// (get_next) or as they are done (get_next_unordered); a failure comes out where its result would.
+/// An actor that is dead for good gets no more calls and leaves the pool: the call that it did not
+/// end fails, the others go to those that are left. When none is left each call that was submitted
+/// fails with ActorDiedError. One that starts again (max_restarts) stays.
 /// Threads: one at a time.
 template <class C>
 class ActorPool {
@@ -121,9 +126,13 @@ public:
   }
 
   /// Whether a result is still to be fetched.
-  bool has_next() const noexcept { return !calls_.empty() || !backlog_.empty(); }
+  [[nodiscard]] bool has_next() const noexcept { return !calls_.empty() || !backlog_.empty(); }
   /// Whether an actor is idle.
-  bool has_free() const noexcept { return !idle_.empty() && backlog_.empty(); }
+  [[nodiscard]] bool has_free() const noexcept {
+    bool one_lives = false;
+    for (const ActorHandle<C>& actor : idle_) one_lives = one_lives || lives(actor);
+    return one_lives && backlog_.empty();
+  }
   void push(ActorHandle<C> actor) {
     if (!actor) detail::throw_pool_misuse("the actor's handle is empty");
     idle_.push_back(std::move(actor));
@@ -131,10 +140,9 @@ public:
   }
   /// Takes an idle actor out of the pool; none if all are busy.
   std::optional<ActorHandle<C>> pop_idle() {
-    if (!has_free()) return std::nullopt;
-    ActorHandle<C> actor = std::move(idle_.front());
-    idle_.erase(idle_.begin());
-    return actor;
+    if (!backlog_.empty()) return std::nullopt;
+    ActorHandle<C> actor = next_idle();
+    return actor ? std::optional(std::move(actor)) : std::nullopt;
   }
 
 private:
@@ -153,12 +161,25 @@ private:
     ActorHandle<C> actor;  // Empty once it is done and the actor is idle again.
   };
 
-  void start() {
-    while (!idle_.empty() && !backlog_.empty()) {
-      const std::shared_ptr<Call> call = std::move(backlog_.front());
-      backlog_.erase(backlog_.begin());
+  static bool lives(const ActorHandle<C>& actor) noexcept {
+    return !detail::actor_is_dead(detail::HandleAccess::core(actor));
+  }
+  /// Out of the idle ones, leaving the dead behind; empty when there is none.
+  ActorHandle<C> next_idle() {
+    while (!idle_.empty()) {
       ActorHandle<C> actor = std::move(idle_.front());
       idle_.erase(idle_.begin());
+      if (lives(actor)) return actor;
+      ++died_;
+    }
+    return {};
+  }
+  void start() {
+    while (!backlog_.empty()) {
+      ActorHandle<C> actor = next_idle();
+      if (!actor) return;
+      const std::shared_ptr<Call> call = std::move(backlog_.front());
+      backlog_.erase(backlog_.begin());
       detail::ErasedRef ref = (*call)(actor);
       calls_.push_back({std::move(ref), std::move(actor)});
     }
@@ -169,7 +190,7 @@ private:
     for (const Started& call : calls_) {
       if (call.actor) running.push_back(call.ref.object.get());
     }
-    if (running.empty()) detail::throw_pool_misuse("no actor is left to run what was submitted");
+    if (running.empty()) fail_next();
     detail::Engine::wait_many(running.data(), running.size(), 1, false, nullptr);
     for (Started& call : calls_) {
       if (call.actor && call.ref.object->sealed()) {
@@ -177,6 +198,12 @@ private:
       }
     }
     start();
+  }
+  /// No actor is there to run the next call.
+  [[noreturn]] void fail_next() {
+    if (died_ == 0) detail::throw_pool_misuse("it has no actor to run what was submitted");
+    backlog_.erase(backlog_.begin());
+    detail::throw_pool_dead(died_);
   }
   detail::ErasedRef take(std::size_t position) {
     Started call = std::move(calls_[position]);
@@ -221,6 +248,7 @@ private:
   std::vector<ActorHandle<C>> idle_;
   std::vector<Started> calls_;  // In the order in which they were submitted.
   std::vector<std::shared_ptr<Call>> backlog_;
+  std::size_t died_ = 0;  // Actors that were taken out because they had.
 };
 
 }  // namespace ray

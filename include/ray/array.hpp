@@ -49,7 +49,7 @@ public:
     if (data_ != nullptr) detail::buffer_free(data_, size_ * sizeof(T));
   }
 
-  Array clone() const {
+  [[nodiscard]] Array clone() const {
     Array copy(size_);
     if (size_ != 0) std::memcpy(static_cast<void*>(copy.data_), data_, size_ * sizeof(T));
     return copy;
@@ -58,7 +58,7 @@ public:
   T* data() noexcept { return data_; }
   const T* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
-  bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   /// Requires: i < size().
   T& operator[](std::size_t i) noexcept { return data_[i]; }
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }

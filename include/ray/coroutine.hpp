@@ -170,7 +170,7 @@ public:
 /// reader. The task pauses while TaskOptions::generator_backpressure items are unread, and is
 /// cancelled when the stream is dropped. If it throws, the last ref is the error. Move-only.
 template <class T>
-class ObjectRefStream {
+class [[nodiscard]] ObjectRefStream {
 public:
   class iterator {
   public:

@@ -54,8 +54,14 @@ const T& value_of(Object* object) noexcept {
   return *static_cast<const T*>(object->value());
 }
 
+/// Throws InvalidArgumentError for a value that can neither be copied nor moved out, since others
+/// hold references to it; the ref stays. Requires: sealed with a value.
+template <class T>
+void require_movable(ObjectRef<T>&& ref);
+template <class T>
+void require_movable(const ObjectRef<T>&) noexcept {}  // One that is only looked at.
 /// Out of the object by move when `ref` was the last to name it, else a copy. The ref is empty
-/// after. Requires: sealed with a value.
+/// after, unless it throws. Requires: sealed with a value.
 template <class T>
 T take_value(ObjectRef<T>& ref);
 
@@ -144,12 +150,12 @@ public:
     return object_ == nullptr ? ObjectId{} : ObjectId{object_->task_id()};
   }
   /// Whether `get` would return or throw at once.
-  bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
+  [[nodiscard]] bool is_ready() const noexcept { return object_ != nullptr && object_->sealed(); }
 
   /// The object as a std::future of a copy (moved when this was the last reference). Needs
   /// <ray/future.hpp>.
   template <class Ref = ObjectRef>
-  auto future() const {
+  [[nodiscard]] auto future() const {
     return detail::FutureOf<Ref>::of(*this);
   }
 
@@ -166,22 +172,34 @@ private:
 namespace detail {
 
 template <class T>
+void require_movable(ObjectRef<T>&& ref) {
+  if constexpr (!std::is_void_v<T> && !std::is_copy_constructible_v<T>) {
+    const Object* object = RefAccess::object(ref);
+    if (!becomes_only_reference(object)) {
+      throw InvalidArgumentError(
+          "ray::get: object " + hex_id(object->task_id()) +
+          " cannot be copied, and others hold references to it: use get(const ObjectRef&)");
+    }
+  }
+}
+
+template <class T>
 T take_value(ObjectRef<T>& ref) {
-  Object* object = RefAccess::give_up(ref);
-  ObjectRef<T> last = RefAccess::adopt<T>(object);
-  if constexpr (!std::is_void_v<T>) {
+  require_movable(std::move(ref));
+  if constexpr (std::is_void_v<T>) {
+    ref = ObjectRef<T>();
+  } else {
+    Object* object = RefAccess::object(ref);
     T* value = static_cast<T*>(object->value());
     if constexpr (std::is_copy_constructible_v<T>) {
-      if (!is_only_reference(object)) return *value;
-      return std::move(*value);
-    } else {
-      if (!becomes_only_reference(object)) {
-        throw InvalidArgumentError(
-            "ray::get: object " + hex_id(object->task_id()) +
-            " cannot be copied, and others hold references to it: use get(const ObjectRef&)");
+      if (!is_only_reference(object)) {
+        T copy(*value);
+        ref = ObjectRef<T>();
+        return copy;
       }
-      return std::move(*value);
     }
+    const ObjectRef<T> last = std::move(ref);
+    return std::move(*value);
   }
 }
 

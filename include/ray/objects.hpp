@@ -55,7 +55,7 @@ template <class T, bool Owned>
 using Gotten = std::conditional_t<std::is_copy_constructible_v<T> || Owned, T,
                                   std::reference_wrapper<const T>>;
 
-inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
+inline Clock::time_point deadline_after(Timeout timeout) {
   if (timeout.count() < 0) {
     throw InvalidArgumentError("ray: timeout = " + std::to_string(timeout.count()) +
                                " ns: must not be negative; 0 looks without waiting, and without "
@@ -65,17 +65,8 @@ inline Clock::time_point deadline_after(std::chrono::nanoseconds timeout) {
   if (timeout >= Clock::time_point::max() - now) return Clock::time_point::max();
   return now + timeout;
 }
-/// Any duration in nanoseconds, without overflow.
-template <class Rep, class Period>
-std::chrono::nanoseconds to_nanoseconds(std::chrono::duration<Rep, Period> timeout) {
-  using Seconds = std::chrono::duration<double>;
-  if (std::chrono::duration_cast<Seconds>(timeout) > std::chrono::hours(24 * 365 * 100)) {
-    return std::chrono::nanoseconds::max();
-  }
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(timeout);
-}
 
-[[noreturn]] void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout);
+[[noreturn]] void throw_get_timeout(Object* object, Timeout timeout);
 
 inline void await_value(Object* object) {
   std::uintptr_t seal = object->seal_state();
@@ -87,7 +78,7 @@ inline void await_value(Object* object) {
 /// Waits for all; throws the first failure as soon as it is known. In batches, so that the last
 /// of many wakes this thread once.
 template <class Refs>
-void await_all(const Refs& refs, std::optional<std::chrono::nanoseconds> timeout) {
+void await_all(const Refs& refs, std::optional<Timeout> timeout) {
   std::optional<Clock::time_point> deadline;
   if (timeout) deadline = deadline_after(*timeout);
   constexpr std::size_t kBatch = 256;
@@ -133,20 +124,30 @@ Regular<T> regular_value(ObjectRef<T>&& ref) {
   }
 }
 
-}  // namespace detail
-
-/// Stores a value: an object that is there already. Moved in, never copied again.
-template <class T>
-ObjectRef<std::decay_t<T>> put(T&& value) {
-  using Value = std::decay_t<T>;
+template <class Value, class From>
+ObjectRef<Value> put_value(Engine& engine, From&& value) {
   static_assert(
-      !detail::is_borrowed<Value>,
+      !is_borrowed<Value>,
       "ray: put of a pointer, std::string_view or std::span, whose target may be gone: put "
       "the value, the std::string or the container");
-  static_assert(!detail::is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
-  const auto identity = detail::Engine::current().next_identity();
-  return detail::RefAccess::adopt<Value>(
-      detail::Cell<Value>::make(identity, std::forward<T>(value)));
+  static_assert(!is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
+  const auto identity = engine.next_identity();
+  return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
+}
+
+}  // namespace detail
+
+/// Stores a value: an object that is there already. Moved in, never copied again. (Two, so that
+/// `put<std::string>(text)` takes what `put(text)` does.)
+template <class T>
+[[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
+    T&& value) {
+  return detail::put_value<std::decay_t<T>>(detail::Engine::current(), std::forward<T>(value));
+}
+template <class T>
+[[nodiscard("ray: without a reference the object is gone at once")]] ObjectRef<std::decay_t<T>> put(
+    const T& value) {
+  return detail::put_value<std::decay_t<T>>(detail::Engine::current(), value);
 }
 
 /// Waits for the object and gives it without a copy; valid while any ref to it lives. Throws what
@@ -159,7 +160,8 @@ std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref) {
 }
 inline void get(const ObjectRef<void>& ref) { detail::await_value(detail::object_of(ref, "get")); }
 
-/// As above, as a value: moved out when this was the last reference, copied otherwise.
+/// As above, as a value: moved out when this was the last reference, copied otherwise. When it
+/// throws, also because the value cannot be copied and others name it, the ref stays as it was.
 template <class T>
 T get(ObjectRef<T>&& ref) {
   detail::await_value(detail::object_of(ref, "get"));
@@ -172,9 +174,8 @@ template <class T, class Rep, class Period>
 std::add_lvalue_reference_t<const T> get(const ObjectRef<T>& ref,
                                          std::chrono::duration<Rep, Period> timeout) {
   detail::Object* object = detail::object_of(ref, "get");
-  const auto wait = detail::to_nanoseconds(timeout);
-  const auto deadline = detail::deadline_after(wait);
-  if (!detail::Engine::wait(object, &deadline)) detail::throw_get_timeout(object, wait);
+  const auto deadline = detail::deadline_after(Timeout(timeout));
+  if (!detail::Engine::wait(object, &deadline)) detail::throw_get_timeout(object, Timeout(timeout));
   detail::require_value(object);
   if constexpr (!std::is_void_v<T>) return detail::value_of<T>(object);
 }
@@ -187,12 +188,15 @@ T get(ObjectRef<T>&& ref, std::chrono::duration<Rep, Period> timeout) {
 /// All of a range, in order: a std::vector of copies (of references where T cannot be copied; of
 /// moved values when the range is given up by std::move). Throws the first failure it meets.
 template <detail::RefRange R>
-auto get(R&& refs, std::optional<std::chrono::nanoseconds> timeout = {}) {
+auto get(R&& refs, std::optional<Timeout> timeout = {}) {
   using T = detail::RefValue<detail::RangeElement<R>>;
   detail::await_all(refs, timeout);
   if constexpr (!std::is_void_v<T>) {
     constexpr bool owned = !std::is_lvalue_reference_v<R> && !std::is_const_v<R> &&
                            !detail::is_view<std::remove_cvref_t<R>>;
+    if constexpr (owned) {
+      for (auto& ref : refs) detail::require_movable(std::move(ref));  // Before one is taken.
+    }
     std::vector<detail::Gotten<T, owned>> values;
     values.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
     for (auto&& ref : refs) {
@@ -222,6 +226,9 @@ requires(detail::is_object_ref<A>&& detail::is_object_ref<B> &&
   detail::await_value(detail::object_of(a, "get"));
   detail::await_value(detail::object_of(b, "get"));
   (detail::await_value(detail::object_of(more, "get")), ...);
+  detail::require_movable(std::forward<A>(a));
+  detail::require_movable(std::forward<B>(b));
+  (detail::require_movable(std::forward<More>(more)), ...);
   return Values(detail::regular_value(std::forward<A>(a)),
                 detail::regular_value(std::forward<B>(b)),
                 detail::regular_value(std::forward<More>(more))...);
@@ -242,16 +249,17 @@ auto get(const std::tuple<ObjectRef<T>...>& refs) {
 /// Waits like get, and gives the value or the error instead of throwing. A `const T&` inside is
 /// valid while any ref lives.
 template <class T>
-Result<std::add_lvalue_reference_t<const T>> try_get(
-    const ObjectRef<T>& ref, std::optional<std::chrono::nanoseconds> timeout = {});
+Result<std::add_lvalue_reference_t<const T>> try_get(const ObjectRef<T>& ref,
+                                                     std::optional<Timeout> timeout = {});
 
-/// As above, the value moved out when this was the last reference.
+/// As above, the value moved out when this was the last reference, copied otherwise.
 template <class T>
-Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> timeout = {});
+Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout = {});
 
 /// Waits until num_returns of the refs are ready (a failure counts as ready) or the timeout is
 /// over. At most num_returns in `ready`, the rest in `pending`, both in the given order.
-/// Throws InvalidArgumentError for an empty ref, num_returns 0 or over the number of refs.
+/// No refs at all give an empty result at once, whatever the options; else it throws
+/// InvalidArgumentError for an empty ref, num_returns 0 or over the number of refs.
 template <detail::RefRange R>
 auto wait(const R& refs, WaitOptions options = {})
     -> WaitResult<detail::RefValue<detail::RangeElement<R>>>;
@@ -269,8 +277,7 @@ void cancel(const ObjectRef<T>& ref, CancelOptions options = {}) {
 namespace detail {
 
 /// Whether it has a value; else why not, in `failure`.
-bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
-               FailurePtr* failure);
+bool try_await(Object* object, std::optional<Timeout> timeout, FailurePtr* failure);
 void check_wait(std::size_t num_returns, std::size_t size);
 /// Which of the objects are ready, at most num_returns of them.
 std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOptions& options);
@@ -278,8 +285,8 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 }  // namespace detail
 
 template <class T>
-Result<std::add_lvalue_reference_t<const T>> try_get(
-    const ObjectRef<T>& ref, std::optional<std::chrono::nanoseconds> timeout) {
+Result<std::add_lvalue_reference_t<const T>> try_get(const ObjectRef<T>& ref,
+                                                     std::optional<Timeout> timeout) {
   using Out = Result<std::add_lvalue_reference_t<const T>>;
   detail::Object* object = detail::RefAccess::object(ref);
   detail::FailurePtr failure;
@@ -292,7 +299,7 @@ Result<std::add_lvalue_reference_t<const T>> try_get(
 }
 
 template <class T>
-Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> timeout) {
+Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout) {
   detail::FailurePtr failure;
   if (!detail::try_await(detail::RefAccess::object(ref), timeout, &failure)) {
     return Result<T>::from_failure(std::move(failure));
@@ -300,7 +307,11 @@ Result<T> try_get(ObjectRef<T>&& ref, std::optional<std::chrono::nanoseconds> ti
   if constexpr (std::is_void_v<T>) {
     return Result<T>::from_value(true);
   } else {
-    return Result<T>::from_value(detail::take_value(ref));
+    try {
+      return Result<T>::from_value(detail::take_value(ref));
+    } catch (...) {  // It can neither be moved nor copied.
+      return Result<T>::from_failure(detail::make_failure(std::current_exception(), ""));
+    }
   }
 }
 

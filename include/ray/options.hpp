@@ -15,11 +15,30 @@
 
 namespace ray {
 
+/// How long something may take: made of any duration, also a fractional one (0.5s). What is too
+/// long for nanoseconds, over 100 years, means for ever; what is no number is negative, so refused.
+class Timeout : public std::chrono::nanoseconds {
+public:
+  template <class Rep, class Period>
+  constexpr Timeout(std::chrono::duration<Rep, Period> given)  // NOLINT: implicit
+      : std::chrono::nanoseconds(in_range(given)) {}
+
+private:
+  template <class Rep, class Period>
+  static constexpr std::chrono::nanoseconds in_range(std::chrono::duration<Rep, Period> given) {
+    constexpr std::chrono::duration<double> century = std::chrono::hours(24 * 365 * 100);
+    const std::chrono::duration<double> seconds = given;
+    if (seconds > century) return max();
+    if (!(seconds > -century)) return min();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(given);
+  }
+};
+
 enum class Isolation { threads, processes };
 
 /// How a runtime is made. Zero or empty means "choose for me".
 struct RuntimeOptions {
-  double num_cpus = 0;  ///< Worker slots: how many tasks of one CPU run at once.
+  double num_cpus = 0;  ///< Worker slots, 1 to 1e6: how many tasks of one CPU run at once.
   double num_gpus = 0;
   std::map<std::string, double> resources = {};  ///< Custom resources, plain counters.
   Isolation isolation = Isolation::threads;
@@ -50,8 +69,11 @@ struct PlacementGroup {
 };
 using SchedulingStrategy = std::variant<Default, Spread, NodeAffinity, PlacementGroup>;
 
+/// How a task runs. A task that waits in get lends its CPUs to others, but holds its GPUs, memory
+/// and custom resources until it ends, as in Ray. So a parent that holds a resource and gets a
+/// child that needs it hangs (a deadlock that is not detected) unless there is enough for both.
 struct TaskOptions {
-  double num_cpus = 1;  ///< Fractions to 0.0001; 0 takes no slot.
+  double num_cpus = 1;  ///< To 1e6, fractions to 0.0001; 0 takes no slot.
   double num_gpus = 0;
   double memory = 0;  ///< Bytes.
   std::map<std::string, double> resources = {};
@@ -59,8 +81,8 @@ struct TaskOptions {
   bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
   std::string name = {};          ///< The first 256 bytes count.
   SchedulingStrategy scheduling_strategy = {};
-  std::optional<std::chrono::nanoseconds> timeout = {};  ///< From submission; then cancelled.
-  int generator_backpressure = 64;  ///< Items an unread stream holds before its task pauses.
+  std::optional<Timeout> timeout = {};  ///< From submission; then cancelled.
+  int generator_backpressure = 64;      ///< Items an unread stream holds before its task pauses.
 };
 
 enum class Lifetime { owner, detached };
@@ -84,12 +106,12 @@ struct ActorOptions {
 struct MethodOptions {
   std::string concurrency_group = {};
   std::string name = {};
-  std::optional<std::chrono::nanoseconds> timeout = {};
+  std::optional<Timeout> timeout = {};
 };
 
 struct WaitOptions {
   std::size_t num_returns = 1;
-  std::optional<std::chrono::nanoseconds> timeout = {};
+  std::optional<Timeout> timeout = {};
 };
 
 struct CancelOptions {
@@ -98,7 +120,7 @@ struct CancelOptions {
 };
 
 struct KillOptions {
-  bool no_restart = true;
+  bool no_restart = true;  ///< false needs ActorOptions::max_restarts, or there is no restart.
 };
 
 }  // namespace ray

@@ -97,7 +97,8 @@ class RemoteFunction : public detail::Callable<RemoteFunction<F>> {
 public:
   constexpr explicit RemoteFunction(detail::Engine* engine = nullptr) : engine_(engine) {}
 
-  auto options(detail::OptionsOf<F> options) const {
+  [[nodiscard("ray: options(…) calls nothing yet: add (arguments…)")]] auto options(
+      detail::OptionsOf<F> options) const {
     return RemoteWithOptions<F>(std::move(options), engine_);
   }
   template <class... A>

@@ -216,10 +216,16 @@ void actor_kill(ActorCore* core, bool no_restart) {
                                      " while this call ran, and starts again; calls with "
                                      "ActorOptions::max_task_retries would be repeated");
   if (!restarts) {
-    const std::string advice =
-        no_restart ? "; make a new one, or kill with {.no_restart = false} to start it again"
-                   : " and had used up its restarts; raise max_restarts (" +
-                         std::to_string(core->options.max_restarts) + ")";
+    const int restarts_max = core->options.max_restarts;
+    std::string advice;
+    if (!no_restart && restarts_max != 0) {
+      advice = " and had used up its restarts; raise max_restarts (" +
+               std::to_string(restarts_max) + ")";
+    } else {
+      advice = "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
+               std::string(restarts_max == 0 ? ", which is 0," : "") +
+               " and kill it with {.no_restart = false}";
+    }
     actor_bury(*core, std::make_exception_ptr(ActorDiedError(killed + advice)));
   }
   for (Task* call : inside) {

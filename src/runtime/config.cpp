@@ -23,12 +23,11 @@ namespace {
                              std::string(why));
 }
 
-double number(std::string_view key, std::string_view value, double most) {
+double number(std::string_view key, std::string_view value, const AmountLimits& limits) {
   double result = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
-  if (error != std::errc() || end != value.data() + value.size() || !(result >= 0) ||
-      result > most) {
-    bad(key, value, "must be a number from 0 to " + std::to_string(static_cast<long long>(most)));
+  if (error != std::errc() || end != value.data() + value.size() || !limits.allow(result)) {
+    bad(key, value, limits.words);
   }
   return result;
 }
@@ -57,7 +56,8 @@ std::map<std::string, double> amounts(std::string_view key, std::string_view val
     if (equals == 0 || equals == std::string_view::npos) {
       bad(key, value, "must read name=amount,name=amount");
     }
-    result[std::string(item.substr(0, equals))] = number(key, item.substr(equals + 1), 1e14);
+    result[std::string(item.substr(0, equals))] =
+        number(key, item.substr(equals + 1), kAmountLimits);
     rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
   }
   return result;
@@ -90,9 +90,9 @@ using View = std::string_view;
 
 const Setting kSettings[] = {
     {"num_cpus", [](const Options& o) { return o.num_cpus == 0; },
-     [](Options& o, View k, View v) { o.num_cpus = number(k, v, 1e6); }},
+     [](Options& o, View k, View v) { o.num_cpus = number(k, v, kSlotLimits); }},
     {"num_gpus", [](const Options& o) { return o.num_gpus == 0; },
-     [](Options& o, View k, View v) { o.num_gpus = number(k, v, 1e6); }},
+     [](Options& o, View k, View v) { o.num_gpus = number(k, v, kProcessorLimits); }},
     {"resources", [](const Options& o) { return o.resources.empty(); },
      [](Options& o, View k, View v) { o.resources = amounts(k, v); }},
     {"isolation", [](const Options& o) { return o.isolation == Isolation::threads; },
@@ -213,16 +213,8 @@ void check(const RuntimeOptions& options) {
         "RuntimeOptions::address = \"" + options.address +
         "\": not in this version yet, which joins no cluster; leave it empty");
   }
+  require_allowed(options.num_cpus, kSlotLimits, "RuntimeOptions::num_cpus");
   make_demand(options.num_cpus, options.num_gpus, 0, options.resources, "RuntimeOptions");
-  if (options.num_cpus > 1e6) {
-    throw InvalidArgumentError("RuntimeOptions::num_cpus = " + std::to_string(options.num_cpus) +
-                               ": must be at most 1e6");
-  }
-  if (options.num_cpus != 0 && options.num_cpus < 1) {
-    throw InvalidArgumentError("RuntimeOptions::num_cpus = " + std::to_string(options.num_cpus) +
-                               ": must be at least 1 (a plain task takes one), or 0 for all "
-                               "hardware threads");
-  }
   if (options.max_threads < 0) {
     throw InvalidArgumentError("RuntimeOptions::max_threads = " +
                                std::to_string(options.max_threads) + ": must not be negative");

@@ -256,8 +256,11 @@ std::string status_of(Engine& engine) {
       ++by_name[task.name][task.state];
       ++all[task.state];
     }
-    text += "Tasks (" + std::to_string(state.tasks.size()) + " of " +
-            std::to_string(state.tasks_recorded) + " recorded; oldest dropped):\n";
+    text += "Tasks (" + std::to_string(state.tasks.size());
+    if (state.tasks_dropped != 0) {
+      text += " of " + std::to_string(state.tasks_recorded) + "; max_task_events keeps no more";
+    }
+    text += "):\n";
     const auto line = [&](const std::string& name, const std::map<TaskState, std::size_t>& counts) {
       text += "  " + printable(name, 48) + ":";
       for (const auto& [task_state, count] : counts) {

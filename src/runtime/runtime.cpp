@@ -1,7 +1,11 @@
 // The runtime as people see it: init, shutdown, the current one, resources, context.
 #include <ray/runtime.hpp>
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include <ray/actor_pool.hpp>
 
@@ -11,21 +15,24 @@
 
 namespace ray {
 
-namespace {
-
 /// The process's runtimes. Guarded by mutex.
-struct Process {
+struct detail::Process {
   std::recursive_mutex mutex;
-  std::unique_ptr<Runtime> own;          // init()'s, or the one that the first use started.
-  std::vector<detail::Engine*> engines;  // Of all living Runtimes, oldest first.
-  std::atomic<detail::Engine*> current{nullptr};
+  std::unique_ptr<Runtime> own;    // init()'s, or the one that the first use started.
+  std::vector<Runtime*> runtimes;  // All living ones, oldest first.
+  std::atomic<Engine*> current{nullptr};
   bool ended = false;
+  bool forked = false;  // From a process whose runtimes' threads are not here.
 
-  void choose() { current = engines.empty() ? nullptr : engines.back(); }
+  Process();
+  void forget();
+  void choose() { current = runtimes.empty() ? nullptr : runtimes.back()->engine_.get(); }
+  const Engine& own_engine() const { return *own->engine_; }
+  bool has_own() const { return own != nullptr && own->is_initialized(); }
   ~Process() {
     ended = true;
     // exit() inside a task: the runtime would wait for this very thread.
-    const detail::ThreadContext& context = detail::current_context();
+    const ThreadContext& context = current_context();
     if (context.task() != nullptr || context.is_worker) {
       static Runtime* kept = nullptr;
       kept = own.release();
@@ -36,9 +43,25 @@ struct Process {
   }
 };
 
-Process& process() {
-  static Process instance;
+namespace {
+
+detail::Process& process() {
+  static detail::Process instance;
   return instance;
+}
+
+/// In the child of a fork: forgets the runtimes, which can neither run nor end without threads.
+void forget_runtimes() {
+  detail::Process& p = process();
+  std::construct_at(&p.mutex);  // It was locked by a thread of another number, the parent's.
+  p.forget();
+}
+
+void refuse_after_fork() {
+  if (!process().forked) return;
+  throw InvalidArgumentError(
+      "ray: this process was forked while a runtime lived, and has none of its threads: fork "
+      "before ray::init, or start a program of its own (exec, posix_spawn)");
 }
 
 std::map<std::string, double> as_amounts(std::int64_t cpu,
@@ -51,7 +74,23 @@ std::map<std::string, double> as_amounts(std::int64_t cpu,
   return result;
 }
 
+/// Throws where the engine cannot end, since it would wait for this very thread.
+void require_outside(const detail::Engine& engine) {
+  const detail::ThreadContext& context = detail::current_context();
+  std::string where = context.is_worker && context.engine == &engine ? "on its own thread" : "";
+  for (const detail::Frame* frame = context.frame; frame != nullptr; frame = frame->below) {
+    if (frame->task != nullptr && frame->task->engine == engine.index()) {
+      where = "inside its own task '" + detail::task_name(frame->task) + "'";
+    }
+  }
+  if (where.empty()) return;
+  throw InvalidArgumentError("ray: a runtime cannot end " + where +
+                             ", for which it would have to wait: call shutdown(), or destroy the "
+                             "Runtime, where none of its tasks runs");
+}
+
 RuntimeOptions checked(RuntimeOptions options) {
+  refuse_after_fork();
   detail::check(options);
   return options;
 }
@@ -66,7 +105,7 @@ RuntimeOptions with_environment(RuntimeOptions options) {
 namespace detail {
 
 Engine& Engine::process_engine() {
-  Process& p = process();
+  detail::Process& p = process();
   Engine* engine = p.current.load(std::memory_order_acquire);
   if (engine == nullptr) {
     const std::lock_guard lock(p.mutex);
@@ -80,6 +119,24 @@ Engine& Engine::process_engine() {
   return *engine;
 }
 
+/// Locked around a fork, so that the child finds `runtimes` whole.
+Process::Process() {
+  ::pthread_atfork([] { process().mutex.lock(); }, [] { process().mutex.unlock(); },
+                   &forget_runtimes);
+}
+
+void Process::forget() {
+  forked = forked || !runtimes.empty();
+  for (Runtime* runtime : runtimes) static_cast<void>(runtime->engine_.release());
+  runtimes.clear();
+  choose();
+}
+
+void throw_ended() {
+  refuse_after_fork();
+  throw InvalidArgumentError("ray: this Runtime has ended: shutdown() was called; make a new one");
+}
+
 void throw_empty_handle(const char* call) {
   throw InvalidArgumentError("ray: " + std::string(call) +
                              ": the ActorHandle is empty (default-made or moved from)");
@@ -89,15 +146,26 @@ void throw_pool_misuse(const char* why) {
   throw InvalidArgumentError("ray::ActorPool: " + std::string(why));
 }
 
-void throw_get_timeout(Object* object, std::chrono::nanoseconds timeout) {
-  throw GetTimeoutError(
-      "get of '" + task_name(object) + "' timed out after " +
-      std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count()) +
-      " ms: it is not ready; give it more time, or see ray::status()");
+void throw_pool_dead(std::size_t died) {
+  throw ActorDiedError(
+      "ray::ActorPool: a call was not made, since no actor is left: " + std::to_string(died) +
+      " died; push() others, or give them ActorOptions::max_restarts");
 }
 
-bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
-               FailurePtr* failure) {
+bool actor_is_dead(ActorCore* core) noexcept {
+  const std::lock_guard lock(core->mutex);
+  return core->state == ActorState::dead;
+}
+
+void throw_get_timeout(Object* object, Timeout timeout) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%g",
+                std::chrono::duration<double, std::milli>(timeout).count());
+  throw GetTimeoutError("get of '" + task_name(object) + "' timed out after " + text +
+                        " ms: it is not ready; give it more time, or see ray::status()");
+}
+
+bool try_await(Object* object, std::optional<Timeout> timeout, FailurePtr* failure) {
   try {
     if (object == nullptr) throw_empty_ref("try_get");
     if (timeout) {
@@ -116,7 +184,7 @@ bool try_await(Object* object, std::optional<std::chrono::nanoseconds> timeout,
 }
 
 std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOptions& options) {
-  if (objects.empty() && options.num_returns <= 1) return {};
+  if (objects.empty()) return {};  // As in Ray, whatever the options say.
   if (options.num_returns == 0 || options.num_returns > objects.size()) {
     throw InvalidArgumentError("WaitOptions::num_returns = " + std::to_string(options.num_returns) +
                                ": must be from 1 to the number of refs, " +
@@ -142,29 +210,38 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 }  // namespace detail
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : engine_(std::make_unique<detail::Engine>(checked(options))) {
-  Process& p = process();
+    : engine_(std::make_unique<detail::Engine>(checked(options))),
+      options_(engine_->parts().options) {
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  p.engines.push_back(engine_.get());
+  p.runtimes.push_back(this);
   p.choose();
 }
 
 Runtime::~Runtime() {
-  {
-    Process& p = process();
-    const std::lock_guard lock(p.mutex);
-    std::erase(p.engines, engine_.get());
-    p.choose();
+  try {
+    shutdown();
+  } catch (const InvalidArgumentError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::abort();
   }
-  engine_.reset();
 }
 
-const RuntimeOptions& Runtime::options() const noexcept { return engine_->parts().options; }
+void Runtime::shutdown() {
+  if (engine_ == nullptr) return;
+  require_outside(*engine_);
+  detail::Process& p = process();
+  std::unique_ptr<detail::Engine> ending;  // Ends after the lock.
+  const std::lock_guard lock(p.mutex);
+  std::erase(p.runtimes, this);
+  ending = std::move(engine_);
+  p.choose();
+}
 
 Runtime& init(const RuntimeOptions& options) {
-  Process& p = process();
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  if (p.own != nullptr) {
+  if (p.has_own()) {
     throw InvalidArgumentError(
         "ray::init: this process has a runtime already (an earlier init, or the first use started "
         "it); call ray::shutdown() first, or make a ray::Runtime of your own");
@@ -180,23 +257,24 @@ Runtime& init(int& argc, char** argv, const RuntimeOptions& options) {
 }
 
 void shutdown() {
-  Process& p = process();
+  detail::Process& p = process();
   std::unique_ptr<Runtime> ending;
   if (detail::current_context().task() != nullptr) {
     throw InvalidArgumentError(
-        "ray::shutdown: called from inside a task, which it would have to wait for; call it from "
-        "the driver");
+        "ray::shutdown: called from inside a task, for which it may have to wait; call it from the "
+        "driver");
   }
   {
     const std::lock_guard lock(p.mutex);
+    if (p.has_own()) require_outside(p.own_engine());
     ending = std::move(p.own);
   }
 }
 
 bool is_initialized() {
-  Process& p = process();
+  detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  return p.own != nullptr;
+  return p.has_own();
 }
 
 namespace {
@@ -213,14 +291,14 @@ std::map<std::string, double> resources_free_in(detail::Engine& engine) {
 
 }  // namespace
 
-std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(*engine_); }
+std::map<std::string, double> Runtime::cluster_resources() const { return resources_in(engine()); }
 std::map<std::string, double> Runtime::available_resources() const {
-  return resources_free_in(*engine_);
+  return resources_free_in(engine());
 }
-std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(*engine_); }
-State Runtime::state() const { return detail::state_of(*engine_); }
-void Runtime::timeline(const std::string& path) const { detail::write_timeline(*engine_, path); }
-std::string Runtime::status() const { return detail::status_of(*engine_); }
+std::vector<NodeInfo> Runtime::nodes() const { return detail::nodes_of(engine()); }
+State Runtime::state() const { return detail::state_of(engine()); }
+void Runtime::timeline(const std::string& path) const { detail::write_timeline(engine(), path); }
+std::string Runtime::status() const { return detail::status_of(engine()); }
 
 std::map<std::string, double> cluster_resources() {
   return resources_in(detail::Engine::current());

@@ -12,7 +12,6 @@ namespace ray::detail {
 namespace {
 
 constexpr double kUnits = 10'000;
-constexpr double kMax = 1e14;  // Beyond any memory in bytes; keeps sums far from overflow.
 
 std::string in_words(std::int64_t units) {
   std::ostringstream text;
@@ -22,12 +21,15 @@ std::string in_words(std::int64_t units) {
 
 }  // namespace
 
-std::int64_t to_units(double value, const std::string& what) {
-  if (!(value >= 0) || value > kMax) {
-    std::ostringstream text;
-    text << what << " = " << value << ": must be a number from 0 to 1e14";
-    throw InvalidArgumentError(text.str());
-  }
+void require_allowed(double value, const AmountLimits& limits, const std::string& what) {
+  if (limits.allow(value)) return;
+  std::ostringstream text;
+  text << what << " = " << value << ": " << limits.words;
+  throw InvalidArgumentError(text.str());
+}
+
+std::int64_t to_units(double value, const std::string& what, const AmountLimits& limits) {
+  require_allowed(value, limits, what);
   return std::llround(value * kUnits);
 }
 
@@ -35,8 +37,8 @@ Demand make_demand(double num_cpus, double num_gpus, double memory,
                    const std::map<std::string, double>& resources, const char* options_name) {
   const std::string prefix = std::string(options_name) + "::";
   Demand demand;
-  demand.cpu = to_units(num_cpus, prefix + "num_cpus");
-  if (const auto gpus = to_units(num_gpus, prefix + "num_gpus"); gpus != 0) {
+  demand.cpu = to_units(num_cpus, prefix + "num_cpus", kProcessorLimits);
+  if (const auto gpus = to_units(num_gpus, prefix + "num_gpus", kProcessorLimits); gpus != 0) {
     demand.others["GPU"] = gpus;
   }
   if (const auto bytes = to_units(memory, prefix + "memory"); bytes != 0) {

@@ -98,3 +98,73 @@ TEST_CASE("many more inputs than actors all get their turn") {
   for (int x : pool.map<&Worker::doubled>(inputs)) sum += x;
   CHECK(sum == 4000);
 }
+
+TEST_CASE("a dead actor leaves the pool, and the others do the work") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto handles = workers(rt, 3);
+  ray::ActorPool<Worker> pool(handles);
+  ray::kill(handles[0]);
+  CHECK(pool.map<&Worker::doubled>(kInputs).size() == kInputs.size());
+  ray::kill(handles[1]);
+  CHECK(pool.has_free());
+  CHECK(pool.pop_idle() == handles[2]);
+  CHECK_FALSE(pool.has_free());
+  CHECK_FALSE(pool.pop_idle().has_value());
+}
+
+TEST_CASE("of an actor that dies at work only the call fails that it did not end") {
+  static probes::Gate inside, out;
+  struct Mortal {
+    int work(int x) {
+      if (x != 0) return x;
+      inside.open();
+      out.pass();
+      return x;
+    }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const probes::OpenAtExit guard(out);
+  const auto first = rt.actor<Mortal>(), second = rt.actor<Mortal>();
+  ray::ActorPool<Mortal> pool({first, second});
+  for (int i = 0; i < 10; ++i) pool.submit<&Mortal::work>(i);
+  inside.pass();
+  ray::kill(first);
+  CHECK_THROWS_AS(pool.get_next<&Mortal::work>(), ray::ActorDiedError);
+  for (int i = 1; i < 10; ++i) CHECK(pool.get_next<&Mortal::work>() == i);
+  CHECK_FALSE(pool.has_next());
+}
+
+TEST_CASE(
+    "a pool whose actors are all dead fails each call with ActorDiedError, and takes others") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto handles = workers(rt, 2);
+  ray::ActorPool<Worker> pool(handles);
+  for (const auto& handle : handles) ray::kill(handle);
+  CHECK_THROWS_AS(pool.map<&Worker::doubled>(kInputs), ray::ActorDiedError);
+  CHECK_FALSE(pool.has_next());
+  for (int i = 0; i < 3; ++i) pool.submit<&Worker::doubled>(i);
+  CHECK_THROWS_AS(pool.get_next<int>(), ray::ActorDiedError);
+  CHECK_THROWS_AS(pool.get_next_unordered<int>(), ray::ActorDiedError);
+  CHECK(pool.has_next());
+  pool.push(rt.actor<Worker>());
+  CHECK(pool.get_next<int>() == 4);
+  CHECK_FALSE(pool.has_next());
+}
+
+TEST_CASE("an actor that starts again stays in the pool") {
+  ray::Runtime rt({.num_cpus = 1});
+  const auto actor = rt.actor_with<Worker>({.max_restarts = 1})();
+  ray::ActorPool<Worker> pool({actor});
+  CHECK(pool.map<&Worker::doubled>(std::vector<int>{1}) == std::vector<int>{2});
+  ray::kill(actor, {.no_restart = false});
+  CHECK(pool.map<&Worker::doubled>(std::vector<int>{1, 2}) == std::vector<int>{2, 4});
+}
+
+TEST_CASE("a pool without actors keeps what is submitted until it gets one") {
+  ray::Runtime rt({.num_cpus = 1});
+  ray::ActorPool<Worker> pool({});
+  pool.submit<&Worker::doubled>(2);
+  CHECK_THROWS_AS(pool.get_next<int>(), ray::InvalidArgumentError);
+  pool.push(rt.actor<Worker>());
+  CHECK(pool.get_next<int>() == 4);
+}

@@ -338,8 +338,13 @@ TEST_CASE("the error of a call to a dead actor says why it is dead") {
   const auto queued = rt.remote<&Mortal::hold>(killed, 0);
   rt.kill(killed);
   says(running, {"Mortal::hold", "Mortal \"the first\" was killed by ray::kill"});
-  says(queued, {"was killed by ray::kill"});
+  says(queued, {"was killed by ray::kill", "max_restarts", "{.no_restart = false}"});
   says(rt.remote<&Mortal::hold>(killed, 0), {"was killed by ray::kill"});
+
+  auto mortal = rt.actor<Mortal>(false);
+  rt.kill(mortal, {.no_restart = false});
+  says(rt.remote<&Mortal::hold>(mortal, 0),
+       {"was killed by ray::kill", "max_restarts, which is 0"});
 
   auto again = ray::actor<Mortal>.options({.max_restarts = 1})(false);
   const auto cut = rt.remote<&Mortal::hold>(again, 1);

@@ -50,6 +50,24 @@ TEST_CASE("get gives what put took") {
   CHECK(rt.get(rt.put(std::map<std::string, std::vector<int>>{{"a", {1}}})).at("a")[0] == 1);
 }
 
+TEST_CASE("put takes a named type, from whatever makes one") {
+  ray::Runtime rt({.num_cpus = 1});
+  std::string text = "example";
+  const std::string constant = text;
+  CHECK(ray::get(ray::put<std::string>(text)) == "example");
+  CHECK(rt.get(rt.put<std::string>(text)) == "example");
+  CHECK(ray::get(ray::put<std::string>(constant)) == "example");
+  CHECK(rt.get(rt.put<std::string>("example")) == "example");
+  CHECK(ray::get(ray::put<std::vector<int>>({1, 2, 3})).size() == 3);
+  CHECK(ray::get(ray::put<double>(1)) == 1.0);
+  CHECK(ray::get(ray::put<std::string>(std::move(text))) == "example");
+  CHECK(text.empty());  // NOLINT(bugprone-use-after-move)
+  using Tagged = probes::Counted<struct PutOfAType>;
+  const Tagged counted(1);
+  CHECK(ray::get(ray::put(counted)).value() == 1);
+  CHECK(Tagged::copies() == 1);
+}
+
 TEST_CASE("extreme values pass unchanged") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK(rt.get(rt.put(std::numeric_limits<long long>::min())) ==
@@ -315,4 +333,37 @@ TEST_CASE("get of a view leaves the references to who owns them") {
   REQUIRE((refs[0] && refs[1]));
   CHECK(rt.get(refs[0]) == "x");
   CHECK(rt.get(std::span(fixed)).front() == "x");
+}
+
+TEST_CASE("a reference stays what it was when its value can be neither moved nor copied") {
+  ray::Runtime rt({.num_cpus = 1});
+  auto mine = rt.remote<make_unique_int>(7);
+  const auto other = mine;
+  CHECK_THROWS_AS(rt.get(std::move(mine)), ray::InvalidArgumentError);
+  REQUIRE(mine);  // NOLINT(bugprone-use-after-move)
+  CHECK(*rt.get(mine) == 7);
+  CHECK_THROWS_AS(rt.get(std::move(mine), 30s), ray::InvalidArgumentError);
+  const auto result = rt.try_get(std::move(mine));
+  CHECK_FALSE(result.has_value());
+  CHECK(mine == other);
+
+  auto alone = rt.remote<make_unique_int>(8);
+  CHECK_THROWS_AS(rt.get(std::move(alone), std::move(mine)), ray::InvalidArgumentError);
+  std::vector refs{std::move(alone), std::move(mine)};
+  CHECK_THROWS_AS(rt.get(std::move(refs)), ray::InvalidArgumentError);
+  CHECK(*rt.get(refs[0]) == 8);  // Not taken before the other was refused.
+  CHECK(*rt.get(refs[1]) == 7);
+}
+
+TEST_CASE("a reference stays when copying its value throws") {
+  struct Refuses {
+    Refuses() = default;
+    Refuses(Refuses&&) = default;
+    Refuses(const Refuses&) { throw std::runtime_error("not again"); }
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  auto mine = rt.put(Refuses());
+  const auto other = mine;
+  CHECK_THROWS_AS(rt.get(std::move(mine)), std::runtime_error);
+  CHECK(mine == other);  // NOLINT(bugprone-use-after-move)
 }

@@ -164,6 +164,25 @@ TEST_CASE("a waiting parent lends its resources to its children") {
   CHECK(back_to_full());
 }
 
+TEST_CASE("a waiting parent keeps its custom resources, and its child waits for what is left") {
+  constexpr auto parent = [](int x) {
+    const auto child = ray::remote<same>.options({.resources = {{"disk", 1}}, .timeout = 20ms})(x);
+    const bool shown = contains(ray::status(), "{\"CPU\": 1, \"disk\": 1}: 1 pending task");
+    return shown && !ray::try_get(child).has_value();
+  };
+  const Initialized runtime({.num_cpus = 2, .resources = {{"disk", 2}}});
+  const auto alone = ray::remote<parent>.options({.resources = {{"disk", 2}}})(5);
+  CHECK(ray::get(alone, kDeadline));
+}
+
+TEST_CASE("a parent and its child share a resource of which there is enough") {
+  constexpr auto parent = [](int x) {
+    return ray::get(ray::remote<same>.options({.resources = {{"disk", 1}}})(x));
+  };
+  const Initialized runtime({.num_cpus = 1, .resources = {{"disk", 2}}});
+  CHECK(ray::get(ray::remote<parent>.options({.resources = {{"disk", 1}}})(5), kDeadline) == 5);
+}
+
 TEST_CASE("the name of a task is seen inside it") {
   const Initialized runtime({.num_cpus = 1});
   constexpr auto own_name = [] { return std::string(ray::context().task_name()); };

@@ -5,6 +5,11 @@
 
 #include "api/probes.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -62,6 +67,39 @@ std::string complaint_about(std::vector<std::string> words) {
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
+
+/// What becomes of a process that calls this: its exit code (negative: the signal) and what it
+/// printed on stderr.
+struct End {
+  int code = 0;
+  std::string text;
+};
+template <class Call>
+End end_of(Call call) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    for (const int signal : {SIGABRT, SIGALRM, SIGSEGV}) std::signal(signal, SIG_DFL);
+    ::alarm(static_cast<unsigned>(probes::kDeadline.count()));
+    ::dup2(ends[1], STDERR_FILENO);
+    ::_exit(call());
+  }
+  ::close(ends[1]);
+  End end;
+  char buffer[256];
+  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
+    end.text.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  end.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return end;
+}
+
+std::optional<ray::Runtime> ending;
 
 }  // namespace
 
@@ -184,6 +222,39 @@ TEST_CASE("bad options of a runtime are refused by name and value") {
   CHECK(refused({.num_cpus = 1, .resources = {{"", 1}}}, "resources"));
 }
 
+TEST_CASE("the limits of num_cpus are the same and in the same words wherever it comes from") {
+  const auto words = [](auto call) -> std::string {
+    try {
+      call();
+    } catch (const ray::InvalidArgumentError& error) {
+      const std::string text = error.what();
+      return text.substr(text.find(": ") + 2);
+    }
+    return "accepted";
+  };
+  const std::string slots =
+      "must be a number from 1 to 1e6 (a plain task takes 1), or 0 for all hardware threads";
+  const std::string processors = "must be a number from 0 to 1e6";
+  for (const char* value : {"0.5", "-1", "1000001"}) {
+    INFO(value);
+    CHECK(words([&] { ray::Runtime rt({.num_cpus = std::atof(value)}); }) == slots);
+    CHECK(words([&] {
+            Arguments arguments({"program", "--ray-num-cpus", value});
+            ray::init(arguments.count, arguments.values());
+          }) == slots);
+    const Environment environment("RAY_NUM_CPUS", value);
+    CHECK(words([] { ray::init(); }) == slots);
+  }
+  struct Empty {};
+  ray::Runtime rt({.num_cpus = 1});
+  for (const double value : {-1.0, 1000001.0}) {
+    CHECK(words([&] { ray::remote<add>.options({.num_cpus = value})(1, 2); }) == processors);
+    CHECK(words([&] { ray::remote<add>.options({.num_gpus = value})(1, 2); }) == processors);
+    CHECK(words([&] { ray::actor<Empty>.options({.num_cpus = value})(); }) == processors);
+    CHECK(words([&] { ray::Runtime more({.num_gpus = value}); }) == processors);
+  }
+}
+
 TEST_CASE("what this version does not do yet is refused at init and said so") {
   const auto says_not_yet = [](const ray::RuntimeOptions& options) {
     return contains(complaint([&] { ray::Runtime runtime(options); }), "not in this version yet");
@@ -286,6 +357,110 @@ TEST_CASE("using what was shut down is an error and not a hang") {
   const auto result = ray::try_get(waiting, std::chrono::seconds(5));
   if (result.has_value()) CHECK(*result == 2);
   ray::shutdown();
+}
+
+TEST_CASE("a runtime that was shut down says so, keeps its options, and gives way to others") {
+  constexpr auto id = [] { return ray::context().task_id(); };
+  struct Empty {};
+  ray::Runtime rt({.num_cpus = 2, .name = "mine"});
+  CHECK(rt.is_initialized());
+  CHECK(rt.context().task_id() == ray::context().task_id());
+  const auto there = rt.put(1);
+  CHECK(rt.get(rt.remote<id>()) != ray::TaskId{});
+  rt.shutdown();
+  rt.shutdown();
+  CHECK_FALSE(rt.is_initialized());
+  CHECK(rt.options().name == "mine");
+  CHECK(rt.get(there) == 1);
+  CHECK_THROWS_AS(rt.put(1), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.remote<id>(), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.with<id>({}), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.actor<Empty>(), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.status(), ray::InvalidArgumentError);
+  CHECK_FALSE(ray::is_initialized());
+
+  ray::Runtime& own = ray::init({.num_cpus = 3});
+  CHECK(total_cpus() == 3);
+  own.shutdown();
+  CHECK_FALSE(ray::is_initialized());
+  ray::init({.num_cpus = 4});
+  CHECK(total_cpus() == 4);
+  ray::shutdown();
+}
+
+TEST_CASE("a runtime is not shut down inside its own task, and goes on") {
+  constexpr auto ends_own = [] {
+    ending->shutdown();
+    return 0;
+  };
+  constexpr auto ends_process = [] {
+    ray::shutdown();
+    return 0;
+  };
+  constexpr auto nested = [] { return ending->get(ending->remote<ends_process>()); };
+  ray::Runtime& own = ray::init({.num_cpus = 1});
+  ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+  CHECK_THROWS_AS(ending->get(ending->remote<ends_own>()), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(own.get(own.remote<ends_process>()), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(own.get(own.remote<nested>()), ray::InvalidArgumentError);
+  CHECK(ending->get(ending->remote<add>(1, 2)) == 3);
+  CHECK(own.get(own.remote<ends_own>()) == 0);  // The other runtime's task may.
+  CHECK_FALSE(ending->is_initialized());
+  ending.reset();
+  ray::shutdown();
+}
+
+TEST_CASE("a runtime that is destroyed inside its own task ends the program with one line") {
+  constexpr auto destroys = [] { ending.reset(); };
+  const End end = end_of([&] {
+    ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+    ending->get(ending->with<destroys>({.name = "destroys"})());
+    return 0;
+  });
+  INFO(end.text);
+  CHECK(end.code == -SIGABRT);
+  CHECK(contains(end.text, "ray: a runtime cannot end inside its own task 'destroys'"));
+  CHECK(std::count(end.text.begin(), end.text.end(), '\n') == 1);
+}
+
+TEST_CASE("the child of a fork is told that it has no runtime, can end, and the parent goes on") {
+  ray::Runtime& own = ray::init({.num_cpus = 1});
+  ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
+  const auto refused = [](auto call) {
+    try {
+      call();
+    } catch (const ray::InvalidArgumentError& error) {
+      return contains(error.what(), "forked");
+    }
+    return false;
+  };
+  const auto there = own.put(7);
+  const End end = end_of([&] {
+    int refusals = 0;
+    refusals += refused([] { ray::remote<add>(1, 2); });
+    refusals += refused([] { static_cast<void>(ray::put(1)); });
+    refusals += refused([&] { own.remote<add>(1, 2); });
+    refusals += refused([] { ray::init(); });
+    refusals += refused([] { ray::Runtime another({.num_cpus = 1}); });
+    if (ray::is_initialized() || ray::get(there) != 7) return 100;
+    ending.reset();
+    ray::shutdown();
+    return refusals;
+  });
+  CHECK(end.code == 5);
+  CHECK(own.get(own.remote<add>(1, 2)) == 3);
+  CHECK(ending->get(ending->remote<add>(1, 2)) == 3);
+  ending.reset();
+  ray::shutdown();
+}
+
+TEST_CASE("a process that is forked before init has a runtime of its own") {
+  CHECK(end_of([] {
+          ray::init({.num_cpus = 1});
+          const int sum = ray::get(ray::remote<add>(1, 2));
+          ray::shutdown();
+          return sum;
+        }).code == 3);
 }
 
 TEST_CASE("nodes and resources tell what there is and what is free") {

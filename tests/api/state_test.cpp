@@ -268,9 +268,15 @@ TEST_CASE("state shows tasks that wait and tasks that run") {
 TEST_CASE("state keeps the newest events and counts those it dropped") {
   ray::Runtime rt({.num_cpus = 1, .task_events = true, .max_task_events = 100});
   std::vector<ray::ObjectRef<int>> refs;
-  for (int i = 0; i < 1000; ++i) refs.push_back(rt.remote<add>(i, 1));
+  for (int i = 0; i < 10; ++i) refs.push_back(rt.remote<add>(i, 1));
+  rt.get(refs);
+  CHECK(rt.state().tasks_dropped == 0);
+  CHECK(rt.status().find("\nTasks (10):\n") != std::string::npos);
+  for (int i = 10; i < 1000; ++i) refs.push_back(rt.remote<add>(i, 1));
   rt.get(refs);
   const auto state = rt.state();
+  CHECK(state.tasks_dropped > 0);
+  CHECK(rt.status().find(" of 1000; max_task_events keeps no more):\n") != std::string::npos);
   CHECK(state.tasks.size() <= 100);
   CHECK(state.tasks.size() >= 1);
   CHECK(state.tasks_recorded >= 1000);

@@ -6,6 +6,7 @@
 #include "api/probes.hpp"
 
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <string>
 #include <thread>
@@ -111,9 +112,11 @@ TEST_CASE("wait takes duplicates and counts each") {
 TEST_CASE("wait for nothing comes back at once") {
   ray::Runtime rt({.num_cpus = 1});
   const std::vector<ray::ObjectRef<int>> none;
-  const auto result = rt.wait(none, {.num_returns = 0});
-  CHECK(result.ready.empty());
-  CHECK(result.pending.empty());
+  for (const std::size_t num_returns : {0, 1, 2}) {
+    const auto result = rt.wait(none, {.num_returns = num_returns});
+    CHECK(result.ready.empty());
+    CHECK(result.pending.empty());
+  }
 }
 
 TEST_CASE("num_returns over the number of references is refused by name and value") {
@@ -142,6 +145,45 @@ TEST_CASE("a negative timeout of get is refused in every form, with what to do i
     CHECK(text.find("0 looks without waiting") != std::string::npos);
   }
   CHECK(ray::get(there, 0ms) == 1);
+}
+
+TEST_CASE("a timeout is any duration, fractional ones too, wherever one is taken") {
+  static probes::Gate gate;
+  constexpr auto hold = [] { gate.pass(); };
+  struct Holder {
+    void hold() { gate.pass(); }
+  };
+  using Millis = std::chrono::duration<double, std::milli>;
+  using Hours = std::chrono::duration<float, std::ratio<3600>>;
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate);
+  const auto late = rt.remote<hold>();
+  const std::vector refs{late, late};
+  const auto start = Clock::now();
+  CHECK_THROWS_AS(rt.get(late, 0.002s), ray::GetTimeoutError);
+  CHECK_THROWS_AS(ray::get(refs, Millis(2.5)), ray::GetTimeoutError);
+  CHECK_THROWS_AS(rt.get(refs, 0.002s), ray::GetTimeoutError);
+  CHECK_THROWS_AS(ray::try_get(late, Hours(1e-6f)).value(), ray::GetTimeoutError);
+  CHECK(ray::wait(refs, {.timeout = 0.002s}).ready.empty());
+  CHECK(ray::wait(refs, {.timeout = Millis(0.5)}).ready.empty());
+  CHECK(Clock::now() - start >= 12ms);
+  const auto holder = rt.actor<Holder>();
+  const auto task = ray::remote<hold>.options({.timeout = 0.002s})();
+  const auto call = ray::remote<&Holder::hold>.options({.timeout = Millis(1.5)})(holder);
+  CHECK_THROWS_AS(rt.get(task), ray::TaskCancelledError);
+  CHECK_THROWS_AS(rt.get(call), ray::TaskCancelledError);
+
+  const auto there = rt.put(1);
+  CHECK(ray::get(there, std::chrono::duration<double>::max()) == 1);
+  CHECK(ray::get(std::vector{there}, 1e300 * 1s).size() == 1);
+  CHECK_THROWS_AS(rt.get(there, std::nan("") * 1s), ray::InvalidArgumentError);
+  CHECK_THROWS_AS(rt.get(there, -1e300 * 1s), ray::InvalidArgumentError);
+  try {
+    rt.get(late, 0.25ms);
+    FAIL("came back");
+  } catch (const ray::GetTimeoutError& error) {
+    CHECK(std::string(error.what()).find("after 0.25 ms") != std::string::npos);
+  }
 }
 
 TEST_CASE("a loop of wait meets every result once") {

@@ -6,7 +6,7 @@
 
 Each file names in lines `// expect-error: text` what the output must contain, and has a twin, the
 same file with -DTWIN, that compiles: so it fails for the reason it is about and for no other. Where
-a text of ours is expected, it is the only error.
+a text of ours is expected, it is the only error. A line `// flags: -W…` is for both.
 """
 
 import concurrent.futures
@@ -52,8 +52,8 @@ def compile_file(folder, compiler, file, *more):
     return done.returncode, done.stderr
 
 
-def fault_of(folder, compiler, file, expected):
-    code, output = compile_file(folder, compiler, file)
+def fault_of(folder, compiler, file, expected, flags):
+    code, output = compile_file(folder, compiler, file, *flags)
     if code == 0:
         return "it compiles"
     for text in expected:
@@ -73,15 +73,16 @@ def main():
     file = pathlib.Path(sys.argv[2])
     text = file.read_text(encoding="utf-8")
     expected = re.findall(r"^// expect-error: *(.*\S)", text, re.MULTILINE)
+    flags = " ".join(re.findall(r"^// flags: *(.*\S)", text, re.MULTILINE)).split()
     if not expected:
         return f"{file}: no line `// expect-error: text`"
     if not re.search(r"\A(//.*\n)+#include <ray/ray\.hpp>\n", text):
         return f"{file}: it does not begin with comments and <ray/ray.hpp>, which comes first here"
-    code, output = compile_file(folder, compilers[0], file, "-DTWIN")
+    code, output = compile_file(folder, compilers[0], file, *flags, "-DTWIN")
     if code != 0:
         return f"{file}: the twin (-DTWIN) does not compile:\n{output}"
     for compiler in compilers:
-        if fault := fault_of(folder, compiler, file, expected):
+        if fault := fault_of(folder, compiler, file, expected, flags):
             return f"{file}, {compiler}: {fault}"
     return None
 

@@ -68,6 +68,8 @@ void actor_release_handle(ActorCore* core) noexcept;
 std::uint64_t actor_id(const ActorCore* core) noexcept;
 const ActorClass* actor_class(const ActorCore* core) noexcept;
 void actor_kill(ActorCore* core, bool no_restart);
+/// Whether it is dead for good.
+bool actor_is_dead(ActorCore* core) noexcept;
 /// With a handle of its own. Throws InvalidArgumentError when there is none of that name or class.
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* actor_class);
 
