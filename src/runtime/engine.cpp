@@ -198,7 +198,8 @@ Engine::~Engine() {
       }
     }
   }
-  // 2. Workers drain the lanes and end; those that still run user code are waited for.
+  // 2. Workers drain the lanes and end; those that still run user code are waited for. Others may
+  // start meanwhile: where all wait for what stands in a lane, somebody must give it its end.
   {
     const std::lock_guard lock(parts.threads_mutex);
     parts.joining.store(true, std::memory_order_seq_cst);
@@ -208,6 +209,7 @@ Engine::~Engine() {
     {
       const std::lock_guard lock(parts.threads_mutex);
       ending.swap(parts.workers);
+      parts.no_more_threads = ending.empty();
     }
     if (ending.empty()) break;
     for (auto& worker : ending) {

@@ -93,6 +93,7 @@ struct EngineParts {
   // Threads.
   std::mutex threads_mutex;
   std::vector<std::unique_ptr<Worker>> workers;  // Guarded by threads_mutex.
+  bool no_more_threads = false;                  // Guarded by threads_mutex.
   std::atomic<int> thread_count{0};
   std::atomic<std::uint32_t> numbers{0};
   std::mutex sleep_mutex;

@@ -117,7 +117,7 @@ public:
     }
     if (counted_) deficit_.fetch_sub(1, std::memory_order_relaxed);
     if (stalled_) parts.stalled.fetch_sub(1, std::memory_order_relaxed);
-    if (held_ > 0) parts.take_back(held_, set_.announced.exchange(true, std::memory_order_acq_rel));
+    if (held_ > 0) parts.take_back(held_, set_.announced.load(std::memory_order_acquire));
   }
   Blocked(const Blocked&) = delete;
   Blocked& operator=(const Blocked&) = delete;

@@ -294,7 +294,7 @@ bool EngineParts::spawn_thread(bool spare) {
   Worker* raw = worker.get();
   {
     const std::lock_guard lock(threads_mutex);
-    if (joining.load(std::memory_order_relaxed)) {
+    if (no_more_threads) {
       thread_count.fetch_sub(1);
       return false;
     }
