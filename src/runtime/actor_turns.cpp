@@ -7,7 +7,8 @@ namespace ray::detail {
 
 namespace {
 
-constexpr int kTurnCalls = 256;  // After so many calls a turn lets others run.
+constexpr int kTurnCalls = 256;   // After so many calls a turn lets others run.
+constexpr int kInlineCalls = 64;  // So many at most run on the thread of who waits for the last.
 
 ActorCore* core_of(Task* call) { return static_cast<ActorCall*>(call)->core; }
 Group& group_of(ActorCore& core, Task* call) {
@@ -113,11 +114,16 @@ bool actor_run_inline(Task* call) {
   Engine* engine = Engine::by_index(core->engine_index);
   if (engine == nullptr) return false;
   Group& group = group_of(*core, call);
+  int budget = 1;
   {
     const std::lock_guard lock(core->mutex);
-    if (group.waiting_turn == nullptr || group.resumed.size != 0 || group.calls.head != call ||
+    if (group.waiting_turn == nullptr || group.resumed.size != 0 ||
         core->state != ActorState::alive) {
       return false;
+    }
+    // Those before it must end before it can begin.
+    for (const Task* each = group.calls.head; each != call; each = each->next()) {
+      if (each == nullptr || ++budget > kInlineCalls) return false;
     }
     auto* turn = static_cast<Turn*>(group.waiting_turn);
     if (turn->taken.exchange(true, std::memory_order_acq_rel)) return false;
@@ -126,7 +132,7 @@ bool actor_run_inline(Task* call) {
   // On the caller's slot: a method that waits gives it away as the caller would.
   const bool driver = context.task() == nullptr && !context.is_worker;
   if (driver) engine->parts().drivers_inside.fetch_add(1, std::memory_order_seq_cst);
-  run_turn(*engine, *core, group, 1);
+  run_turn(*engine, *core, group, budget);
   if (driver) engine->parts().drivers_inside.fetch_sub(1, std::memory_order_seq_cst);
   return true;
 }

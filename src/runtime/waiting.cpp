@@ -277,7 +277,11 @@ void Engine::help_with(Object* const* objects, std::size_t size) {
     return;
   }
   for (std::size_t i = 0; i < size; ++i) {
-    if (objects[i]->seal_state() == kPending) run_awaited(objects[i]);
+    Object* object = objects[i];
+    if (object->seal_state() == kPending && !run_awaited(object) &&
+        object->ops->kind == ObjectKind::actor_call) {
+      thread_context.engine->help(static_cast<Task*>(object));
+    }
     const std::uintptr_t seal = objects[i]->seal_state();
     if (seal != kPending && seal != kValue) return;
   }

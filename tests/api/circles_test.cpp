@@ -147,6 +147,36 @@ TEST_CASE("a circle that is closed by a call which comes into line is found") {
   argument->ref.reset();
 }
 
+TEST_CASE("who waits for a call behind one that waits for him is in a circle that ends") {
+  struct Asked {
+    int asks(LaterPtr later) {
+      later->ready.pass();
+      return ray::get(*later->ref);
+    }
+    int second() { return 2; }
+  };
+  constexpr auto waits = [](ray::ActorHandle<Asked> actor, LaterPtr later) {
+    const auto first = ray::remote<&Asked::asks>(actor, later);
+    const auto second = ray::remote<&Asked::second>(actor);
+    int deadlocks = 0;
+    for (const auto& ref : {second, first}) {
+      try {
+        ray::get(ref);
+      } catch (const ray::DeadlockError&) {
+        ++deadlocks;
+      }
+    }
+    return deadlocks;
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto actor = rt.actor<Asked>();
+  const auto later = std::make_shared<Later>();
+  later->ref = rt.remote<waits>(actor, later);
+  later->ready.open();
+  CHECK(rt.get(*later->ref, kDeadline) >= 1);
+  later->ref.reset();
+}
+
 TEST_CASE("a call behind one that waits for it and one that does not is no deadlock") {
   struct Two {
     ray::ActorHandle<Two> self;
