@@ -129,17 +129,21 @@ template <class R, class... A>
 auto submit_call_record(ActorCore* core, SourceSite site, const MethodOptions* options,
                         A&&... arguments) {
   const ActorScope scope(core);
-  Engine& engine = scope.require();
+  Engine* engine = scope.engine();
   R* record = R::make(std::forward<A>(arguments)...);
   record->core = core;
   actor_retain(core);
   Unlaunched<R> guard{record};
-  engine.adopt(record, site);
+  if (engine != nullptr) engine->adopt(record, site);
   actor_prepare(core, record, options);
   guard.record = nullptr;
   auto returned = record->returned();
-  if (options != nullptr && options->timeout) engine.arm_timeout(record, *options->timeout);
-  launch(engine, record, core);
+  if (engine == nullptr) {  // The actor is dead, and the call will say so.
+    actor_submit(core, record, true);
+  } else {
+    if (options != nullptr && options->timeout) engine->arm_timeout(record, *options->timeout);
+    launch(*engine, record, core);
+  }
   return returned;
 }
 
@@ -317,8 +321,9 @@ ActorHandle<C> get_actor(std::string_view name) {
 
 /// Ends an actor at once: calls that have not ended fail with ActorDiedError; one that runs is
 /// asked to stop and its result dropped. With no_restart = false it starts again if it has
-/// restarts left: none unless ActorOptions::max_restarts is set. The object's destructor runs when
-/// no call is inside any more.
+/// restarts left (none unless ActorOptions::max_restarts is set), and only the calls that had begun
+/// fail: those in line run on the new object. The object's destructor runs when no call is inside
+/// any more.
 template <class C>
 void kill(const ActorHandle<C>& handle, KillOptions options = {}) {
   detail::ActorCore* core = detail::HandleAccess::core(handle);

@@ -99,6 +99,8 @@ public:
   /// Generator only: seals the tail, which has its value now. True if the coroutine shall pause
   /// (it is suspended through `node`) or end (`coroutine_ended` is set).
   bool push(CoroutineWaiter& node, PromiseBase& promise);
+  /// Generator only, at the start of another try: what has been given before is not given again.
+  void begin_again() noexcept { repeats_ = made_; }
   /// Ends the stream: an error is its last item. May come twice (a cancel, then the task's end).
   void end(TaskRecord* task, std::uintptr_t seal) noexcept;
   /// The reader has gone: the task is cancelled.
@@ -114,6 +116,7 @@ private:
   std::atomic<std::uint32_t> refs_{2};
   Object* tail_;  // The generator's.
   std::uint32_t made_ = 0;
+  std::uint32_t repeats_ = 0;  // Items to come that were given by an earlier try.
   Items* const items_;
 };
 

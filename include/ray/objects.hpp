@@ -57,8 +57,10 @@ using Gotten = std::conditional_t<std::is_copy_constructible_v<T> || Owned, T,
 
 inline Clock::time_point deadline_after(Timeout timeout) {
   if (timeout.count() < 0) {
-    throw InvalidArgumentError("ray: timeout = " + std::to_string(timeout.count()) +
-                               " ns: must not be negative; 0 looks without waiting, and without "
+    const std::string given = timeout == Timeout::min() ? std::string("no number, or far below 0")
+                                                        : std::to_string(timeout.count()) + " ns";
+    throw InvalidArgumentError("ray: timeout = " + given +
+                               ": must not be negative; 0 looks without waiting, and without "
                                "a timeout the call waits for as long as it takes");
   }
   const auto now = Clock::now();

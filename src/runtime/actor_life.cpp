@@ -181,15 +181,18 @@ void actor_construct(Task* task) {
   std::exception_ptr error;
   if (wanted) {
     thread_context.frame->actor = &core;
-    try {
-      if (Object* failed = creation->failed_argument(creation)) {
-        std::rethrow_exception(failure_of(failed)->exception);
+    const auto could_not_start = [&](const std::string& why, const std::exception_ptr& cause) {
+      error = std::make_exception_ptr(
+          ActorDiedError(actor_title(core) + " could not start: " + why + describe(cause)));
+    };
+    if (Object* failed = creation->failed_argument(creation)) {
+      could_not_start("an argument of its constructor failed: ", failure_of(failed)->exception);
+    } else {
+      try {
+        object = creation->construct(creation, core.options.max_restarts != 0);
+      } catch (...) {
+        could_not_start("its constructor threw ", std::current_exception());
       }
-      object = creation->construct(creation, core.options.max_restarts != 0);
-    } catch (...) {
-      error = std::make_exception_ptr(ActorDiedError(actor_title(core) +
-                                                     " could not start: its constructor threw " +
-                                                     describe(std::current_exception())));
     }
   } else if (creation->has(kGranted)) {
     engine.parts().release_demand(core.demand);

@@ -210,6 +210,11 @@ ActorBlockers actor_blockers(Task* call) {
   const Group& group = group_of(*core, call);
   const bool may_run = group.executing < group.running_max;
   ActorBlockers blockers;
+  if (core->creating && core->state != ActorState::dead) {
+    retain(core->creation);
+    blockers.creation = core->creation;
+    return blockers;
+  }
   blockers.also_suspended = group.begun >= group.begun_max;
   for (const Task* begun : core->begun) {
     if (begun == call) {  // It runs, or stands in line to be resumed.

@@ -93,6 +93,10 @@ bool CircleSearch::waits_in_vain(const Task* begun) {
 
 bool CircleSearch::blocked_for_good(Task* call) {
   const ActorBlockers blockers = actor_blockers(call);
+  if (blockers.creation != nullptr) {
+    kept_.push_back(blockers.creation);
+    return is_stuck(blockers.creation);
+  }
   bool any = false;
   for (const Task* begun : blockers.begun) {
     bool suspended = false;
@@ -176,9 +180,10 @@ void EngineParts::look_for_circles() {
 }
 
 std::string circle_message(Task* waits, Object* awaited) {
+  const bool is_call = producer_of(awaited)->ops->kind == ObjectKind::actor_call;
   return "task '" + task_name(waits) + "' waits for '" + task_name(awaited) +
-         "', which waits for it in turn; break the circle (for an actor: co_await, or "
-         "max_concurrency > 1)";
+         "', which waits for it in turn; break the circle" +
+         (is_call ? " (of an actor: by co_await, or a higher max_concurrency)" : "");
 }
 
 }  // namespace ray::detail

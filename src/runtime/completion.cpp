@@ -68,6 +68,9 @@ FailurePtr failure_of(Object* object) {
     return make_failure(std::move(exception), "");
   };
   const std::string who = "task '" + task_name(object) + "'";
+  const Task* producer = producer_of(object);
+  const bool is_call = producer != nullptr && producer->ops->kind == ObjectKind::actor_call;
+  const std::string options = is_call ? "MethodOptions" : "TaskOptions";
   switch (object->seal_state()) {
     case kFailed:
       return stored_failure(object);
@@ -80,10 +83,9 @@ FailurePtr failure_of(Object* object) {
           " was cancelled together with the task that had started it; to spare it, cancel "
           "with {.recursive = false}")));
     case kTimedOut:
-      return sealed_by(std::make_exception_ptr(
-          TaskCancelledError(who +
-                             " did not end within its timeout and was cancelled; give it a longer "
-                             "TaskOptions::timeout")));
+      return sealed_by(std::make_exception_ptr(TaskCancelledError(
+          who + " did not end within its timeout and was cancelled; give it a longer " + options +
+          "::timeout")));
     case kShutdown:
       return sealed_by(std::make_exception_ptr(TaskCancelledError(
           who + " did not end: its runtime was shut down first; get its result before")));
@@ -126,6 +128,7 @@ constinit thread_local std::vector<Task*>* failing_tasks = nullptr;
 /// An argument failed: the object fails at once. The task itself stays until its other arguments
 /// are there, and then ends without running. Requires: `task` cannot become ready meanwhile.
 void fail_early(Task* task, Object* argument) {
+  if (task->has(kInternal)) return;  // An actor's creation has no object; it looks for itself.
   if (task->failing.exchange(1, std::memory_order_acq_rel) != 0) return;
   store_failure(task, extend_failure(failure_of(argument), task_name(task)));
   task->missing.fetch_add(1, std::memory_order_relaxed);  // Until it is sealed, below.

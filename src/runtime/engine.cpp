@@ -318,7 +318,10 @@ std::string task_name(Object* object) {
   if (task == nullptr) return "object " + hex_id(object->task_id());
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
   if (extra != nullptr && !extra->name.empty()) return printable(extra->name);
-  return printable(task->ops->name());
+  std::string name = printable(task->ops->name());
+  // One lambda is called like the next: say where this one was submitted.
+  if (name.find("lambda") != std::string::npos) name += Events::where(task);
+  return name;
 }
 
 void Engine::apply(Task* task, const TaskOptions& options) {

@@ -102,6 +102,16 @@ void Events::submitted(Task* task) {
   task->flags |= kTraced;
 }
 
+std::string Events::where(const Task* task) {
+  const TaskEvent* event = task->event();
+  const SourceSite site =
+      SourceSite::unpack(event != nullptr ? event->site.load(kRelaxed) : task->site);
+  const std::string_view file = site.file();
+  if (file.empty()) return "";
+  const std::string_view name = file.substr(file.rfind('/') + 1);  // All of it if there is none.
+  return " (" + std::string(name) + ":" + std::to_string(site.line()) + ")";
+}
+
 void Events::named(Task* task, const std::string& name) {
   TaskEvent* event = task->event();
   if (event == nullptr) return;

@@ -60,6 +60,11 @@ void StreamCore::pop() {
 }
 
 bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
+  if (repeats_ > 0) {
+    --repeats_;
+    tail_->ops->drop(tail_, kValue);
+    return false;
+  }
   // Once the lock is gone the generator may go on elsewhere, end, and be forgotten.
   refs_.fetch_add(1, std::memory_order_relaxed);
   bool leaves = false;

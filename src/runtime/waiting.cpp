@@ -69,6 +69,12 @@ bool room_on_stack(ThreadContext& context) {
   return context.stack_limit < reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
 
+/// A driver that runs a task itself would overlook that its time is over.
+bool may_time_out(const Task* task) {
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  return extra != nullptr && extra->timer.load(std::memory_order_relaxed) != 0;
+}
+
 bool claimable(Task* task) {
   return task->ops->kind == ObjectKind::task &&
          task->slot.load(std::memory_order_relaxed) >= Lane::kTaskMin;
@@ -170,6 +176,8 @@ void EngineParts::end_circle(Wait& wait, Object* closed_by) {
 bool Engine::help(Task* task) {
   ThreadContext& context = thread_context;
   if (task->engine != index_ || !room_on_stack(context)) return false;
+  const bool driver = context.task() == nullptr && !context.is_worker;
+  if (driver && may_time_out(task)) return false;
   if (task->ops->kind == ObjectKind::actor_call) return actor_run_inline(task);
   if (!claimable(task)) return false;
   const std::int64_t lacking = kCpuUnit - context.cpu_held;
@@ -179,7 +187,6 @@ bool Engine::help(Task* task) {
   if (claimed) {
     const std::int64_t held = context.cpu_held;
     if (lacking > 0) context.cpu_held = kCpuUnit;
-    const bool driver = context.task() == nullptr && !context.is_worker;
     if (driver) parts_->drivers_inside.fetch_add(1, std::memory_order_seq_cst);
     run_task(task);
     if (driver) parts_->drivers_inside.fetch_sub(1, std::memory_order_seq_cst);

@@ -301,7 +301,10 @@ struct Record final : Base {
       }
       auto& promise = self->out.coroutine.promise();
       promise.task = self;
-      if constexpr (Out::has_elements) promise.stream = self->out.stream;
+      if constexpr (Out::has_elements) {
+        promise.stream = self->out.stream;
+        promise.stream->begin_again();
+      }
     }
     const auto coroutine = self->out.coroutine;
     std::uintptr_t seal = kValue;
