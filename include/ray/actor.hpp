@@ -130,6 +130,8 @@ auto submit_call_record(ActorCore* core, SourceSite site, const MethodOptions* o
                         A&&... arguments) {
   const ActorScope scope(core);
   Engine* engine = scope.engine();
+  if (engine == nullptr) [[unlikely]]
+    refuse_after_fork();
   R* record = R::make(std::forward<A>(arguments)...);
   record->core = core;
   actor_retain(core);

@@ -27,12 +27,6 @@ void CallQueue::push_front(Task* call) noexcept {
   ++size;
 }
 
-bool CallQueue::contains(const Task* call) const noexcept {
-  const Task* each = head;
-  while (each != nullptr && each != call) each = each->next();
-  return each != nullptr;
-}
-
 Task* CallQueue::pop_front() noexcept {
   Task* call = head;
   if (call == nullptr) return nullptr;
@@ -162,11 +156,20 @@ void drop_waiting_turn(Group& group) {
   if (group.waiting_turn != nullptr) release(std::exchange(group.waiting_turn, nullptr));
 }
 
+/// Its resources. Requires: nobody is inside the object, who may have lent its CPUs to others.
+void give_back(ActorCore& core, Afterwards& after) {
+  if (!std::exchange(core.granted, false)) return;
+  after.demand = core.demand;
+  after.release_demand = true;
+}
+
 void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance, Afterwards& after) {
-  if (--instance->users == 0 && instance->dead && instance->object != nullptr) {
+  if (--instance->users != 0) return;
+  if (instance->dead && instance->object != nullptr) {
     after.objects.push_back(std::exchange(instance->object, nullptr));
     after.cls = core.cls;
   }
+  if (core.state == ActorState::dead && !core.creating) give_back(core, after);
 }
 
 void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
@@ -192,11 +195,8 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
       after.objects.push_back(std::exchange(core.instance->object, nullptr));
     }
   }
-  if (std::exchange(core.granted, false)) {
-    after.demand = core.demand;
-    after.release_demand = true;
-  }
   if (!core.creating) {
+    if (core.instance == nullptr || core.instance->users == 0) give_back(core, after);
     after.drop_creation = std::exchange(core.creation, nullptr);
   } else {
     seal_object(core.creation, kActorDied);  // Should it still stand in line for its resources.
@@ -226,6 +226,7 @@ void actor_constructed(ActorCore& core, void* object, std::exception_ptr error) 
     core.creating = false;
     if (core.state == ActorState::dead) {
       if (object != nullptr) after.objects.push_back(object);
+      if (core.instance == nullptr || core.instance->users == 0) give_back(core, after);
       after.drop_creation = std::exchange(core.creation, nullptr);
     } else if (error == nullptr) {
       core.instance = std::make_shared<Instance>();

@@ -41,7 +41,6 @@ struct CallQueue {
   void push_back(Task* call) noexcept;
   void push_front(Task* call) noexcept;
   Task* pop_front() noexcept;
-  bool contains(const Task* call) const noexcept;
 };
 
 /// Calls that share a limit. Group 0 is the actor's own.

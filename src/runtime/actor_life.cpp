@@ -82,12 +82,7 @@ void actor_release_handle(ActorCore* core) noexcept {
 std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
 const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
 
-ActorScope::ActorScope(const ActorCore* core) : core_(core), scope_(core->engine_index) {}
-
-Engine& ActorScope::require() const {
-  if (Engine* engine = scope_.engine()) return *engine;
-  throw ActorDiedError(actor_title(*core_) + " ended: its runtime was shut down");
-}
+ActorScope::ActorScope(const ActorCore* core) : scope_(core->engine_index) {}
 
 ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
                       Creation* creation, bool* existed) {

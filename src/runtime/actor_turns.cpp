@@ -1,5 +1,6 @@
 // An actor's mailbox and its turns: how calls come in and are run.
 #include <algorithm>
+#include <unordered_set>
 
 #include "runtime/actor_core.hpp"
 
@@ -207,25 +208,40 @@ void actor_resume(Task* call) {
 ActorBlockers actor_blockers(Task* call) {
   ActorCore* core = core_of(call);
   const std::lock_guard lock(core->mutex);
-  const Group& group = group_of(*core, call);
-  const bool may_run = group.executing < group.running_max;
   ActorBlockers blockers;
-  if (core->creating && core->state != ActorState::dead) {
-    retain(core->creation);
-    blockers.creation = core->creation;
+  if (core->state == ActorState::dead) return blockers;
+  if (core->creating) blockers.first = core->creation;
+  if (const auto held = core->held.find(call->parent); held != core->held.end()) {
+    const std::deque<HeldCall>& line = held->second;  // The first lacks an argument.
+    const bool stands_there =
+        std::ranges::any_of(line, [call](const HeldCall& each) { return each.call == call; });
+    if (stands_there && line.front().call != call) blockers.first = line.front().call;
+  }
+  if (blockers.first != nullptr) {
+    retain(blockers.first);
     return blockers;
+  }
+  const Group& group = group_of(*core, call);
+  std::unordered_set<const Task*> resumed;  // They do not keep others out, but stand in line.
+  for (const Task* each = group.resumed.head; each != nullptr; each = each->next()) {
+    resumed.insert(each);
   }
   blockers.also_suspended = group.begun >= group.begun_max;
   for (const Task* begun : core->begun) {
-    if (begun == call) {  // It runs, or stands in line to be resumed.
+    if (static_cast<const ActorCall*>(begun)->group != static_cast<ActorCall*>(call)->group) {
+      continue;
+    }
+    if (begun == call) {
       blockers.also_suspended = false;
-      if (!group.resumed.contains(call)) return {};
-    } else if (static_cast<const ActorCall*>(begun)->group ==
-               static_cast<ActorCall*>(call)->group) {
+      if (!resumed.contains(call)) return {};  // It runs.
+    } else {
       blockers.begun.push_back(begun);
     }
   }
-  if (core->state != ActorState::alive || (may_run && !blockers.also_suspended)) return {};
+  if (!blockers.also_suspended) {
+    if (group.executing < group.running_max) return {};
+    std::erase_if(blockers.begun, [&](const Task* begun) { return resumed.contains(begun); });
+  }
   return blockers;
 }
 

@@ -8,18 +8,18 @@ namespace {
 
 constexpr std::size_t kCycleHopsMax = 256;
 constexpr auto kLookEvery = std::chrono::milliseconds(250);
-constexpr std::size_t kSleepersPerLook = 1024;
-constexpr std::size_t kThreadsPerLook = 64;
+constexpr auto kLookFor = std::chrono::milliseconds(1);
+constexpr std::size_t kEntriesPerLook = 1024;
+constexpr std::size_t kBucketsPerLook = 65'536;
 
-/// Calls `visit` for about `most` entries of a hash map, from a bucket on that goes round.
+/// Calls `visit` with the keys of a part of a hash map, from a bucket on that goes round.
 template <class Map, class F>
-void for_some(const Map& map, std::size_t& cursor, std::size_t most, F visit) {
+void for_some(const Map& map, std::size_t& cursor, F visit) {
   const std::size_t buckets = map.bucket_count();
-  for (std::size_t seen = 0, n = 0; n < buckets && seen < most; ++n) {
+  const std::size_t most = std::min(buckets, kBucketsPerLook);
+  for (std::size_t seen = 0, n = 0; n < most && seen < kEntriesPerLook; ++n) {
     const std::size_t bucket = ++cursor % buckets;
-    for (auto it = map.begin(bucket); it != map.end(bucket); ++it, ++seen) {
-      visit(it->first, it->second);
-    }
+    for (auto it = map.begin(bucket); it != map.end(bucket); ++it, ++seen) visit(it->first);
   }
 }
 
@@ -51,12 +51,18 @@ CircleSearch::~CircleSearch() {
   for (Object* object : kept_) release(object);
 }
 
+Object* CircleSearch::awaited() {
+  bool suspended = false;
+  return awaited_by(coroutine_, suspended);
+}
+
 bool CircleSearch::stuck(Object* object) {
   if (object == nullptr || object->sealed() || free_.contains(object)) return false;
   Task* producer = producer_of(object);
   if (producer == nullptr || ++looked_ > kCycleHopsMax) return false;
   if (!path_.insert(object).second) return true;
-  const bool found = is_stuck(producer);
+  // Looked at again: a generator seals an item, and then waits for who reads it.
+  const bool found = is_stuck(producer) && !object->sealed();
   path_.erase(object);
   if (!found) free_.insert(object);
   return found;
@@ -93,9 +99,9 @@ bool CircleSearch::waits_in_vain(const Task* begun) {
 
 bool CircleSearch::blocked_for_good(Task* call) {
   const ActorBlockers blockers = actor_blockers(call);
-  if (blockers.creation != nullptr) {
-    kept_.push_back(blockers.creation);
-    return is_stuck(blockers.creation);
+  if (blockers.first != nullptr) {
+    kept_.push_back(blockers.first);
+    return is_stuck(blockers.first);
   }
   bool any = false;
   for (const Task* begun : blockers.begun) {
@@ -134,40 +140,36 @@ void EngineParts::arm_circle_search() {
 }
 
 /// For circles that no wait has closed, but a call that came into line behind one; and for those of
-/// co_await, which is too cheap to be looked after each time.
+/// co_await, which is too cheap to be looked after each time. A part of them at a time: timeouts
+/// and the monitor wait for this thread.
 void EngineParts::look_for_circles() {
-  std::vector<std::pair<Task*, Object*>> sleepers;
+  circles_armed.store(false, std::memory_order_seq_cst);  // Who waits from here on arms it again.
+  const auto until = Clock::now() + kLookFor;
+  std::vector<Task*> sleepers;  // Not kept: each is looked up again.
   {
     const std::lock_guard lock(suspended_mutex);
-    for_some(suspended, circle_cursor, kSleepersPerLook, [&](Task* task, CoroutineWaiter* waiter) {
-      if (waiter->awaited == nullptr) return;
-      retain(task);
-      retain(waiter->awaited);
-      sleepers.emplace_back(task, waiter->awaited);
-    });
+    for_some(suspended, circle_cursor, [&](Task* task) { sleepers.push_back(task); });
   }
   // One after the other: where one gives up, the others of its circle need not.
-  for (const auto& [task, awaited] : sleepers) {
-    bool circle = false;
+  for (std::size_t i = 0; i < sleepers.size() && Clock::now() < until; ++i) {
+    CircleSearch search(*this, sleepers[i]);
+    Object* awaited = nullptr;
     {
-      CircleSearch search(*this, task);
       const std::lock_guard lock(blocked_mutex);
-      circle = search.stuck(awaited);
+      awaited = search.awaited();
+      if (!search.stuck(awaited)) continue;
     }
-    if (circle) engine.end_circle(task, awaited);
-    release(awaited);
-    release(task);
+    engine.end_circle(sleepers[i], awaited);
   }
   std::vector<ThreadContext*> threads;
   {
     const std::lock_guard lock(blocked_mutex);
-    for_some(blocked, circle_cursor, kThreadsPerLook,
-             [&](ThreadContext* context, const Wait&) { threads.push_back(context); });
+    for_some(blocked, circle_cursor, [&](ThreadContext* context) { threads.push_back(context); });
   }
-  for (ThreadContext* context : threads) {
-    CircleSearch search(*this, *context);
+  for (std::size_t i = 0; i < threads.size() && Clock::now() < until + kLookFor; ++i) {
+    CircleSearch search(*this, *threads[i]);
     const std::lock_guard lock(blocked_mutex);
-    const auto wait = blocked.find(context);
+    const auto wait = blocked.find(threads[i]);
     if (wait == blocked.end()) continue;
     for (Object* object : wait->second.objects) {
       if (!search.stuck(object)) continue;
@@ -175,7 +177,6 @@ void EngineParts::look_for_circles() {
       break;
     }
   }
-  circles_armed.store(false, std::memory_order_release);
   if (!sleepers.empty() || !threads.empty()) arm_circle_search();
 }
 

@@ -28,6 +28,8 @@ public:
   CircleSearch(const CircleSearch&) = delete;
   CircleSearch& operator=(const CircleSearch&) = delete;
 
+  /// What the coroutine waits for, kept while the search lives; null if it does not any more.
+  Object* awaited();
   /// Requires: blocked_mutex is held, so that threads that wait stay so.
   bool stuck(Object* object);
 

@@ -127,11 +127,26 @@ EngineParts::EngineParts(Engine& owner, const RuntimeOptions& given)
 }
 
 void EngineScope::enter(std::uint16_t index) {
-  counted_ = index;  // 0, which no engine has: of an object that no task makes.
-  if (index != 0) outside_calls[index].fetch_add(1, std::memory_order_seq_cst);
+  engine_ = nullptr;
+  if (index == 0) return;  // Of an object that no task makes.
+  counted_ = index;
+  below_ = std::exchange(thread_context.scopes, this);
+  outside_calls[index].fetch_add(1, std::memory_order_seq_cst);
   engine_ = engines[index].load(std::memory_order_seq_cst);
 }
-void EngineScope::leave() { outside_calls[counted_].fetch_sub(1, std::memory_order_seq_cst); }
+
+void EngineScope::leave() {
+  outside_calls[counted_].fetch_sub(1, std::memory_order_seq_cst);
+  thread_context.scopes = below_;
+}
+
+bool EngineScope::holds(std::uint16_t index) noexcept {
+  const EngineScope* scope = thread_context.scopes;
+  while (scope != nullptr && scope->counted_ != index) scope = scope->below_;
+  return scope != nullptr;
+}
+
+void Engine::forget(Engine& engine) noexcept { engines[engine.index_] = nullptr; }
 
 void Engine::heavy_barrier() noexcept {
   if (asymmetric_) {

@@ -248,7 +248,7 @@ bool actor_run_inline(Task* call);
 /// The calls that keep `call` from going on, if its actor is what it waits for. Each of them would
 /// have to end, or, unless `also_suspended`, to be suspended.
 struct ActorBlockers {
-  Task* creation = nullptr;  // Counted; the actor is being made, and nothing else counts.
+  Task* first = nullptr;  // Counted: the actor's creation, or a held call. Nothing else counts.
   std::vector<const Task*> begun;
   bool also_suspended = false;
 };

@@ -57,12 +57,16 @@ void forget_runtimes() {
   p.forget();
 }
 
-void refuse_after_fork() {
+}  // namespace
+
+void detail::refuse_after_fork() {
   if (!process().forked) return;
   throw InvalidArgumentError(
       "ray: this process was forked while a runtime lived, and has none of its threads: fork "
       "before ray::init, or start a program of its own (exec, posix_spawn)");
 }
+
+namespace {
 
 std::map<std::string, double> as_amounts(std::int64_t cpu,
                                          const std::map<std::string, std::int64_t>& others) {
@@ -83,6 +87,9 @@ void require_outside(const detail::Engine& engine) {
       where = "inside its own task '" + detail::task_name(frame->task) + "'";
     }
   }
+  if (where.empty() && detail::EngineScope::holds(engine.index())) {
+    where = "inside a wait or a cancel of its objects, from a callback or destructor";
+  }
   if (where.empty()) return;
   throw InvalidArgumentError("ray: a runtime cannot end " + where +
                              ", for which it would have to wait: call shutdown(), or destroy the "
@@ -90,7 +97,7 @@ void require_outside(const detail::Engine& engine) {
 }
 
 RuntimeOptions checked(RuntimeOptions options) {
-  refuse_after_fork();
+  detail::refuse_after_fork();
   detail::check(options);
   return options;
 }
@@ -127,7 +134,7 @@ Process::Process() {
 
 void Process::forget() {
   forked = forked || !runtimes.empty();
-  for (Runtime* runtime : runtimes) static_cast<void>(runtime->engine_.release());
+  for (Runtime* runtime : runtimes) Engine::forget(*runtime->engine_.release());
   runtimes.clear();
   choose();
 }

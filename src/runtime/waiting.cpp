@@ -90,6 +90,7 @@ public:
     EngineParts& parts = engine.parts();
     // A destructor may block while its task is completed: what that has made ready goes on.
     if (Task* next = std::exchange(context_.next_task, nullptr)) engine.enqueue(next);
+    context_.wants_next = false;  // What becomes ready from here on goes into a lane.
     if (context_.task() != nullptr) {
       CircleSearch search(parts, context_);
       const std::lock_guard lock(parts.blocked_mutex);

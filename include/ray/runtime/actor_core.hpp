@@ -54,11 +54,8 @@ public:
   explicit ActorScope(const ActorCore* core);
   /// Null when it is gone.
   Engine* engine() const noexcept { return scope_.engine(); }
-  /// Throws ActorDiedError when it is gone.
-  Engine& require() const;
 
 private:
-  const ActorCore* core_;
   EngineScope scope_;
 };
 

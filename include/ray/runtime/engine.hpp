@@ -40,6 +40,8 @@ struct Frame {
   ActorCore* actor = nullptr;  // Whose constructor runs here.
 };
 
+class EngineScope;
+
 inline constexpr std::uintptr_t kUnknownStack = ~std::uintptr_t{0};
 
 /// A thread as the runtime sees it. Threads: its own only.
@@ -58,9 +60,10 @@ struct ThreadContext {
   Parker* parker = nullptr;
   /// Below it nothing more is run on top; kUnknownStack before anybody asked.
   std::uintptr_t stack_limit = kUnknownStack;
-  Task* next_task = nullptr;  // A successor to run next on this thread.
-  bool wants_next = false;    // Set only while a task of a chain is being completed.
-  Frame driver;               // Stands for the thread itself, outside of all tasks.
+  Task* next_task = nullptr;      // A successor to run next on this thread.
+  bool wants_next = false;        // Set only while a task of a chain is being completed.
+  EngineScope* scopes = nullptr;  // What keeps engines alive for this thread.
+  Frame driver;                   // Stands for the thread itself, outside of all tasks.
 
   /// The task that runs here; null on a driver.
   Task* task() const noexcept { return frame == nullptr ? nullptr : frame->task; }
@@ -187,6 +190,8 @@ public:
   std::uint64_t serial() const noexcept { return serial_; }
   EngineParts& parts() noexcept { return *parts_; }
   static Engine* by_index(std::uint16_t index) noexcept;
+  /// In the child of a fork: nobody finds it any more.
+  static void forget(Engine& engine) noexcept;
 
   /// Makes sure that somebody runs what was just queued. Cheap when nobody sleeps.
   void notify() {
@@ -263,6 +268,9 @@ private:
   std::unique_ptr<EngineParts> parts_;
 };
 
+/// Throws InvalidArgumentError in the child of a fork in whose parent a runtime lived.
+void refuse_after_fork();
+
 /// More than there are threads: while one spins, nobody is woken.
 inline constexpr int kNoWake = 1 << 30;
 
@@ -287,12 +295,15 @@ public:
 
   /// Null when it is gone.
   Engine* engine() const noexcept { return engine_; }
+  /// Whether this thread keeps that engine alive by a scope.
+  static bool holds(std::uint16_t index) noexcept;
 
 private:
   void enter(std::uint16_t index);
   void leave();
 
-  std::uint16_t counted_ = 0;  // Its index, unless the thread is inside.
+  std::uint16_t counted_ = 0;     // Its index, unless the thread is inside.
+  EngineScope* below_ = nullptr;  // The thread's scope before this one, when counted.
   Engine* engine_;
 };
 
