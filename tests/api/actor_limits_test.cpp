@@ -427,3 +427,43 @@ TEST_CASE("a driver that runs a method itself counts as one that may go on") {
   held.open();
   CHECK(ray::get(sum) == 3);  // Without a deadline: only so it helps.
 }
+
+TEST_CASE("an actor whose argument fails later could not start, and says why") {
+  struct Built {
+    explicit Built(int) {}
+    Built(int, int) {}
+    int value() { return 1; }
+  };
+  static constexpr auto fails = [](std::shared_ptr<probes::Gate> gate) -> int {
+    gate->pass();
+    throw std::runtime_error("no number");
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  const auto gate = std::make_shared<probes::Gate>();
+  const auto number = rt.remote<fails>(gate);
+  const auto one = rt.actor<Built>(number);
+  const auto two = rt.actor<Built>(number, 2);
+  const auto restarts = rt.actor_with<Built>({.max_restarts = 2})(number);
+  const auto value = rt.remote<&Built::value>(one);
+  gate->open();
+  const std::string text = probes::complaint([&] { rt.get(value, kDeadline); });
+  CHECK(text.find("could not start") != std::string::npos);
+  CHECK(text.find("no number") != std::string::npos);
+  CHECK_THROWS_AS(rt.get(rt.remote<&Built::value>(two), kDeadline), ray::ActorDiedError);
+  CHECK_THROWS_AS(rt.get(rt.remote<&Built::value>(restarts), kDeadline), ray::ActorDiedError);
+}
+
+TEST_CASE("a call on an actor whose runtime has ended gives a reference that fails") {
+  struct Plain {
+    int value() { return 1; }
+    std::tuple<int, int> both() { return {1, 2}; }
+  };
+  auto rt = std::make_unique<ray::Runtime>(ray::RuntimeOptions{.num_cpus = 1});
+  const auto actor = rt->actor<Plain>();
+  CHECK(ray::get(ray::remote<&Plain::value>(actor), kDeadline) == 1);
+  rt.reset();
+  const auto value = ray::remote<&Plain::value>(actor);
+  CHECK_FALSE(ray::try_get(value, kDeadline).has_value());
+  CHECK_THROWS_AS(ray::get(value), ray::ActorDiedError);
+  CHECK_THROWS_AS(ray::get(std::get<1>(ray::remote<&Plain::both>(actor))), ray::ActorDiedError);
+}

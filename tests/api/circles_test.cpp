@@ -219,8 +219,8 @@ TEST_CASE("a call behind one that waits for it and one that does not is no deadl
 
 TEST_CASE("who waits for one of several, or for a time, is in no circle") {
   constexpr auto waits = [](LaterPtr later, int) {
-    const auto other = ray::put(1);
-    const std::vector<ray::ObjectRef<int>> refs{*later->ref, other};
+    // It comes after the wait has begun: nobody else has a slot for it before.
+    const std::vector<ray::ObjectRef<int>> refs{*later->ref, ray::remote<open_later>(later)};
     if (ray::wait(refs, {.num_returns = 1}).ready.size() != 1) return -1;
     try {
       ray::get(*later->ref, 50ms);
@@ -235,4 +235,103 @@ TEST_CASE("who waits for one of several, or for a time, is in no circle") {
   later->ready.open();
   CHECK(rt.get(*later->ref, kDeadline) == 1);
   later->ref.reset();
+}
+
+TEST_CASE("a circle through an actor's constructor is a deadlock and not a hang") {
+  struct Built {
+    int given;
+    explicit Built(int value) : given(value) {}
+    int value() { return given; }
+  };
+  struct Asks {
+    Asks() { ray::get(ray::remote<&Asks::value>(ray::get_actor<Asks>("asks"))); }
+    int value() { return 1; }
+  };
+  struct Later {
+    Gate ready;
+    std::optional<ray::ActorHandle<Built>> actor;
+  };
+  constexpr auto waits = [](std::shared_ptr<Later> later) {
+    later->ready.pass();
+    return ray::get(ray::remote<&Built::value>(*later->actor));
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  const auto later = std::make_shared<Later>();
+  const auto argument = rt.remote<waits>(later);
+  later->actor = rt.actor<Built>(argument);
+  later->ready.open();
+  CHECK_THROWS_AS(rt.get(argument, kDeadline), ray::DeadlockError);
+  CHECK_THROWS_AS(rt.get(rt.remote<&Built::value>(*later->actor), kDeadline), ray::ActorDiedError);
+  later->actor.reset();
+
+  const auto asks = rt.actor_with<Asks>({.name = "asks"})();
+  CHECK_THROWS_AS(rt.get(rt.remote<&Asks::value>(asks), kDeadline), ray::ActorDiedError);
+}
+
+TEST_CASE("a circle through a call that is held behind an earlier one ends") {
+  struct Held {
+    int first(int x) { return x; }
+    int second() { return 2; }
+  };
+  constexpr auto reads = [](LaterPtr later) {
+    later->ready.pass();
+    return ray::get(*later->ref);
+  };
+  constexpr auto asks = [](ray::ActorHandle<Held> actor, LaterPtr later, LaterPtr begin) {
+    begin->ready.pass();
+    const auto first = ray::remote<&Held::first>(actor, ray::remote<reads>(later));
+    return ray::get(ray::remote<&Held::second>(actor));
+  };
+  ray::Runtime rt({.num_cpus = 3});
+  auto actor = rt.actor<Held>();
+  const auto later = std::make_shared<Later>();
+  const auto begin = std::make_shared<Later>();
+  later->ref = rt.remote<asks>(actor, later, begin);
+  begin->ready.open();
+  REQUIRE(later->ready.await_waiting(1));
+  const std::vector<ray::ObjectRef<int>> refs{*later->ref};
+  CHECK(rt.wait(refs, {.timeout = 20ms}).ready.empty());
+  later->ready.open();
+  // Whoever of the two closes the circle throws; then the other goes on.
+  const auto result = ray::try_get(*later->ref, kDeadline);
+  if (result.has_value()) {
+    CHECK(*result == 2);
+  } else {
+    CHECK_THROWS_AS(rt.get(*later->ref), ray::DeadlockError);
+  }
+  later->ref.reset();
+}
+
+TEST_CASE("a coroutine that stands in line to go on does not hide a deadlock") {
+  struct Both {
+    ray::ActorHandle<Both> self;
+    void know(ray::ActorHandle<Both> handle) { self = std::move(handle); }
+    ray::Task<int> awaits(LaterPtr later) { co_return co_await ray::remote<open_later>(later); }
+    int number() { return 1; }
+    int asks_itself(LaterPtr later, LaterPtr go) {
+      later->ready.open();
+      go->ready.pass();
+      return ray::get(ray::remote<&Both::number>(self));
+    }
+    void forget() { self = {}; }
+  };
+  ray::Runtime rt({.num_cpus = 2, .task_events = true});
+  auto both = rt.actor<Both>();
+  rt.get(rt.remote<&Both::know>(both, both));
+  const auto later = std::make_shared<Later>();
+  const auto go = std::make_shared<Later>();
+  const auto awaits = rt.remote<&Both::awaits>(both, later);
+  REQUIRE(later->ready.await_waiting(1));
+  const auto asks = rt.remote<&Both::asks_itself>(both, later, go);
+  REQUIRE(go->ready.await_waiting(1));
+  // What the coroutine waits for has ended, so it stands in line.
+  REQUIRE(eventually([&] {
+    int ended = 0;
+    for (const auto& task : rt.state().tasks) ended += task.state == ray::TaskState::finished;
+    return ended >= 2;
+  }));
+  go->ready.open();
+  CHECK_THROWS_AS(rt.get(asks, kDeadline), ray::DeadlockError);
+  CHECK(rt.get(awaits, kDeadline) == 0);
+  rt.get(rt.remote<&Both::forget>(both));
 }

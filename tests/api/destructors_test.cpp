@@ -244,3 +244,35 @@ TEST_CASE("what a destructor makes at the end of a task is a child of that task"
   REQUIRE(eventually([&] { return child() != ray::TaskId{}; }));
   CHECK(child() == id);
 }
+
+TEST_CASE("a destructor that waits for a task which waits leaves nothing ready behind") {
+  constexpr auto spins = [](int rounds) {
+    std::atomic<int> count{0};
+    while (count < rounds) ++count;
+    return 1;
+  };
+  static constexpr auto next = [](int x) { return x + 1; };
+  static constexpr auto chain = [](int rounds) {
+    auto ref = ray::remote<spins>(rounds);
+    for (int i = 0; i < 200; ++i) ref = ray::remote<next>(ref);
+    return ray::get(ref);
+  };
+  static std::atomic<int> ended;
+  ended = 0;
+  struct Waits {
+    int rounds = 0;
+    explicit Waits(int n) : rounds(n) {}
+    Waits(Waits&& other) noexcept : rounds(std::exchange(other.rounds, 0)) {}
+    Waits& operator=(Waits&&) = delete;
+    ~Waits() {
+      if (rounds == 0) return;
+      ended += ray::get(ray::remote<chain>(rounds)) == 201 ? 1 : 0;
+    }
+  };
+  constexpr auto makes = [](int rounds) { return Waits(rounds); };
+  ray::Runtime rt({.num_cpus = 3});
+  for (int round = 1; round <= 50; ++round) {
+    static_cast<void>(rt.remote<makes>(1000 * round));
+    REQUIRE(probes::eventually([&] { return ended == round; }));
+  }
+}

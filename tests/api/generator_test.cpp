@@ -251,3 +251,19 @@ TEST_CASE("when all threads wait and none is left for what is ready, one gives u
   }
   CHECK(gave_up < 6);
 }
+
+TEST_CASE("a generator that is tried again does not repeat what it gave before") {
+  constexpr auto gives = [](int n) -> ray::Generator<int> {
+    for (int i = 0; i < n; ++i) {
+      co_yield i;
+      if (i == 2 && ray::context().attempt() == 0) throw std::runtime_error("once");
+      if (i == 4 && ray::context().attempt() == 1) throw std::runtime_error("twice");
+    }
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  CHECK(read_all(rt, rt.with<gives>({.max_retries = 2, .retry_exceptions = true})(7)) ==
+        std::vector<int>{0, 1, 2, 3, 4, 5, 6});
+  CHECK(read_all(rt, rt.with<gives>(
+                         {.max_retries = 2, .retry_exceptions = true, .generator_backpressure = 1})(
+                         7)) == std::vector<int>{0, 1, 2, 3, 4, 5, 6});
+}

@@ -294,3 +294,30 @@ TEST_CASE("a destructor that waits after its task's end has no CPUs to lend") {
   held->open();
   CHECK(eventually([&] { return rt.available_resources().at("CPU") == 3; }));
 }
+
+TEST_CASE("a killed actor's CPUs are free when its last call is over, and not twice before") {
+  struct Waits {
+    int waits(std::shared_ptr<probes::Gate> gate, std::vector<ray::ObjectRef<int>> refs) {
+      gate->open();
+      return ray::get(refs.front());
+    }
+  };
+  constexpr auto passes = [](std::shared_ptr<probes::Gate> gate) {
+    gate->pass();
+    return 1;
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  auto actor = rt.actor_with<Waits>({.num_cpus = 2})();
+  const auto held = std::make_shared<probes::Gate>();
+  const auto entered = std::make_shared<probes::Gate>();
+  const auto other = rt.with<passes>({.num_cpus = 0})(held);
+  const auto call = rt.remote<&Waits::waits>(actor, entered, std::vector{other});
+  REQUIRE(eventually([&] { return entered->is_open(); }));
+  REQUIRE(eventually([&] { return rt.available_resources().at("CPU") == 2; }));  // It sleeps.
+  rt.kill(actor);
+  CHECK_THROWS_AS(rt.get(call, kDeadline), ray::ActorDiedError);
+  CHECK(rt.available_resources().at("CPU") == 2);
+  held->open();
+  CHECK(rt.get(other, kDeadline) == 1);
+  CHECK(eventually([&] { return rt.available_resources().at("CPU") == 2; }));
+}

@@ -236,3 +236,17 @@ TEST_CASE("free wait acts on the current runtime") {
   CHECK(ray::wait(std::vector{ray::remote<same>(1)}).ready.size() == 1);
   ray::shutdown();
 }
+
+TEST_CASE("a driver hears of a task's timeout at once, since it does not run that task itself") {
+  constexpr auto long_one = [](std::shared_ptr<probes::Gate> gate) {
+    gate->pass();
+    return 1;
+  };
+  ray::Runtime rt({.num_cpus = 1});
+  for (int round = 0; round < 20; ++round) {
+    const auto gate = std::make_shared<probes::Gate>();
+    // The gate opens after the get only: who ran the task would wait for itself.
+    CHECK_THROWS_AS(rt.get(rt.with<long_one>({.timeout = 1ms})(gate)), ray::TaskCancelledError);
+    gate->open();
+  }
+}
