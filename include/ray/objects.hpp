@@ -133,8 +133,15 @@ ObjectRef<Value> put_value(Engine& engine, From&& value) {
       "ray: put of a pointer, std::string_view or std::span, whose target may be gone: put "
       "the value, the std::string or the container");
   static_assert(!is_object_ref<Value>, "ray: put of an ObjectRef: it is stored already");
-  const auto identity = engine.next_identity();
-  return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
+  constexpr bool fits = std::is_constructible_v<Value, From&&>;
+  static_assert(
+      fits,
+      "ray: put of a value that cannot be copied: give it away with std::move; what cannot "
+      "be moved either can be kept in a std::unique_ptr");
+  if constexpr (fits) {
+    const auto identity = engine.next_identity();
+    return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
+  }
 }
 
 }  // namespace detail
@@ -185,6 +192,24 @@ template <class T, class Rep, class Period>
 T get(ObjectRef<T>&& ref, std::chrono::duration<Rep, Period> timeout) {
   get(std::as_const(ref), timeout);
   return detail::take_value(ref);
+}
+
+// What looks like one of these, and is not.
+template <class T, class Number>
+requires std::is_arithmetic_v<Number>
+void get(const ObjectRef<T>&, Number) {
+  static_assert(
+      !std::is_arithmetic_v<Number>,
+      "ray: get with a number as timeout: say its unit, as 5s or std::chrono::seconds(5)");
+}
+template <class T>
+void get(ObjectRefStream<T>&) {
+  static_assert(std::is_void_v<ObjectRefStream<T>>,
+                "ray: get of a stream: read its items with next() or a for loop, and get each");
+}
+template <class T>
+void get(ObjectRefStream<T>&& stream) {
+  get(stream);
 }
 
 /// All of a range, in order: a std::vector of copies (of references where T cannot be copied; of
