@@ -100,7 +100,7 @@ public:
   /// (it is suspended through `node`) or end (`coroutine_ended` is set).
   bool push(CoroutineWaiter& node, PromiseBase& promise);
   /// Generator only, at the start of another try: what has been given before is not given again.
-  void begin_again() noexcept { repeats_ = made_; }
+  void begin_again() noexcept;
   /// Ends the stream: an error is its last item. May come twice (a cancel, then the task's end).
   void end(TaskRecord* task, std::uintptr_t seal) noexcept;
   /// The reader has gone: the task is cancelled.
@@ -114,9 +114,9 @@ private:
   Object* (*const make_item_)(TaskRecord*, std::uint32_t);
   const std::size_t limit_;
   std::atomic<std::uint32_t> refs_{2};
-  Object* tail_;  // The generator's.
-  std::uint32_t made_ = 0;
-  std::uint32_t repeats_ = 0;  // Items to come that were given by an earlier try.
+  Object* tail_;               // The generator's.
+  std::uint32_t made_ = 0;     // Guarded as `items` are: a cancel makes the last one.
+  std::uint32_t repeats_ = 0;  // The generator's: items to come that an earlier try gave.
   Items* const items_;
 };
 

@@ -93,6 +93,11 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
   return leaves;
 }
 
+void StreamCore::begin_again() noexcept {
+  const std::lock_guard lock(items_->mutex);
+  repeats_ = items_->ended ? 0 : made_;
+}
+
 void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
   Object* last = nullptr;  // Kept by the generator's reference, which goes with the stream.
   Object* end = nullptr;

@@ -36,6 +36,14 @@ int flaky(int x) {
   return x;
 }
 
+ray::Generator<Counted> yields(int n) {
+  for (int i = 0; i < n; ++i) co_yield Counted(i);
+}
+ray::Generator<Counted> yields_after_a_failure(int n) {
+  for (int i = 0; i < n; ++i) co_yield Counted(i);
+  if (ray::context().attempt() < 3) throw std::runtime_error("again");
+}
+
 struct Echo {
   int echo(int x) { return x; }
 };
@@ -171,4 +179,24 @@ TEST_CASE("timeouts race with the ends of tasks") {
   INFO(late << " were late");
   CHECK(ray::get(ray::remote<add>(1, 1)) == 2);
   ray::shutdown();
+}
+
+TEST_CASE("readers go while their generators begin, begin again, go on and end") {
+  ray::Runtime rt({.num_cpus = 2});
+  for (int round = 0; round < scaled(5000); ++round) {
+    const int reads = round % 4;
+    ray::ObjectRefStream<Counted> stream;
+    if (round % 2 == 0) {
+      stream = rt.remote<yields>(reads + 1);
+    } else {
+      stream = rt.with<yields_after_a_failure>({.retry_exceptions = true})(reads + 1);
+    }
+    for (int i = 0; i < reads; ++i) {
+      const auto item = stream.next();
+      REQUIRE(item.has_value());
+      REQUIRE(rt.get(*item, kDeadline).value() == i);
+    }
+  }
+  CHECK(probes::eventually([&] { return rt.available_resources() == rt.cluster_resources(); }));
+  CHECK(Counted::none_left());
 }
