@@ -162,7 +162,8 @@ void EngineParts::worker_main(Worker* worker) {
                                   cpu_wanted.load(std::memory_order_relaxed) != 0 ||
                                   returning_count.load(std::memory_order_relaxed) != 0);
     if (give_way) give_slot(std::exchange(context.cpu_held, 0));
-    if (context.cpu_held == 0 && try_take_slot()) context.cpu_held = kCpuUnit;
+    // Not only to look: what is free, others read too.
+    if (context.cpu_held == 0 && work_visible() && try_take_slot()) context.cpu_held = kCpuUnit;
     if (context.cpu_held != 0) {
       if (Task* task = find_work(context)) {
         if (fresh && work_visible()) engine.notify();

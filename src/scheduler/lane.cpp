@@ -18,7 +18,8 @@ Lane::Lane() : slots_(nullptr), capacity_(kInitialSlots), ring_(nullptr) {
 Lane::~Lane() = default;
 
 Task* Lane::pop() {
-  std::uint64_t b = bottom_.load(std::memory_order_relaxed);
+  const std::uint64_t end = bottom_.load(std::memory_order_relaxed);
+  std::uint64_t b = end;
   if (b <= top_.load(std::memory_order_relaxed)) return nullptr;
   for (;;) {
     --b;
@@ -27,24 +28,20 @@ Task* Lane::pop() {
     // seq_cst: the 0 is visible before top is read below (I4).
     const std::uintptr_t word = slot.exchange(0, std::memory_order_seq_cst);
     if (is_task(word)) return task_in(word);
-    std::uint64_t t = top_.load(std::memory_order_seq_cst);
-    if (t >= b) {
-      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(std::max(b + 1, t), std::memory_order_release);
+    if (top_.load(std::memory_order_seq_cst) >= b) {
+      empty_until(end);
       return nullptr;
     }
   }
 }
 
-/// Looks whether a thief has passed `b`, the new bottom, before the slots from there on were made
-/// 0: then the holes below it are all taken, and this meets the thief at top (I4).
+/// Looks whether a thief has passed `b`, the new bottom, before the slots from there on to `end`
+/// were made 0: then the holes below it are all taken, and this meets the thief at top (I4).
 /// Requires: a full barrier since then.
-void Lane::settle(std::uint64_t b) {
+void Lane::settle(std::uint64_t b, std::uint64_t end) {
   for (;;) {
-    std::uint64_t t = top_.load(std::memory_order_seq_cst);
-    if (t >= b) {
-      if (t == b) top_.compare_exchange_strong(t, b + 1, std::memory_order_seq_cst);
-      bottom_.store(std::max(b + 1, t), std::memory_order_release);
+    if (top_.load(std::memory_order_seq_cst) >= b) {
+      empty_until(end);
       return;
     }
     Slot& slot = slots_[(b - 1) & (capacity_ - 1)];
@@ -53,6 +50,16 @@ void Lane::settle(std::uint64_t b) {
     bottom_.store(b, std::memory_order_relaxed);
     slot.exchange(0, std::memory_order_seq_cst);
   }
+}
+
+/// Moves top and bottom to `end`, below which no task stands. Top is moved even where it stands
+/// past what was popped: a thief may have come again since, have read kTaken from there on before
+/// it was made 0, and be about to move top over what the owner pushes next.
+void Lane::empty_until(std::uint64_t end) {
+  std::uint64_t t = top_.load(std::memory_order_seq_cst);
+  while (t < end && !top_.compare_exchange_strong(t, end, std::memory_order_seq_cst)) {
+  }
+  bottom_.store(end, std::memory_order_release);
 }
 
 std::size_t Lane::steal(Task** out, std::size_t max) {

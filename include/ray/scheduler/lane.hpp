@@ -15,9 +15,8 @@
 //      top stood at or below it.
 //  I4  The owner never reuses an index that a thief may still move top past: when it pops kTaken
 //      it first writes 0 (a full barrier), then reads top; if top has reached that index the lane
-//      is empty, and the owner moves top and bottom past it (and bottom to top, which a thief may
-//      have moved past several taken slots at once). A thief that read kTaken before the
-//      0 was written had seen a top that the owner then sees as well.
+//      is empty, and the owner moves top and bottom to where bottom stood before. A thief that read
+//      kTaken before the 0 was written had seen a top that the owner then sees as well, or moves.
 // Slots also say which tasks were made by a task (kNested), and where a family of them begins
 // (kFirst): those that one call made in a row. A thief takes the last of the oldest family: its
 // parent waits for the first ones first, so the two meet late, and seldom does one have to sleep
@@ -129,7 +128,8 @@ private:
   };
 
   void make_room();
-  void settle(std::uint64_t b);
+  void settle(std::uint64_t b, std::uint64_t end);
+  void empty_until(std::uint64_t end);
 
   // Owner only.
   alignas(kCacheLine) Slot* slots_;
@@ -163,7 +163,7 @@ private:
   bottom_.store(lowest, std::memory_order_relaxed);
   const bool taken = is_task(slot->exchange(0, std::memory_order_seq_cst));
   // Taken, and no hole that a thief may have passed: nobody is past it.
-  if (!taken || lowest != b) settle(lowest);
+  if (!taken || lowest != b) settle(lowest, b + 1);
   return taken;
 }
 
