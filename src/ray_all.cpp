@@ -21,6 +21,7 @@
 #include "scheduler/lane.cpp"
 #include "scheduler/resources.cpp"
 #include "store/buffer.cpp"
+#include "task/archive.cpp"
 #include "task/record.cpp"
 #include "task/slab.cpp"
 #include "task/text.cpp"
