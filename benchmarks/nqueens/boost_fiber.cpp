@@ -24,7 +24,7 @@ int solve(bench::Board board, int row, int n) {
 
 int main(int argc, char** argv) {
   bench::Program program(argc, argv, nqueens::kWorkload, "boost_fiber", 8);
-  const int n = static_cast<int>(program.n());
+  const int n = nqueens::size_of(program);
   double tasks = 0;
   const int expected = nqueens::solve({}, 0, n, tasks);
   bench::FiberPool pool;

@@ -11,7 +11,7 @@ namespace {
 
 int solve(const bench::Board& board, int row, int n) {
   if (row == n) return 1;
-  std::array<int, 16> below{};
+  std::array<int, nqueens::kSizeMax> below{};
   tbb::task_group group;
   for (int column = 0; column < n; ++column) {
     if (!bench::queen_fits(board, row, column)) continue;
@@ -30,7 +30,7 @@ int solve(const bench::Board& board, int row, int n) {
 
 int main(int argc, char** argv) {
   bench::Program program(argc, argv, nqueens::kWorkload, "onetbb");
-  const int n = static_cast<int>(program.n());
+  const int n = nqueens::size_of(program);
   double tasks = 0;
   const int expected = nqueens::solve({}, 0, n, tasks);
   bench::TbbArena arena;

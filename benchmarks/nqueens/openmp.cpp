@@ -8,7 +8,7 @@ namespace {
 
 int solve(const bench::Board& board, int row, int n) {
   if (row == n) return 1;
-  std::array<int, 16> below{};
+  std::array<int, nqueens::kSizeMax> below{};
   for (int column = 0; column < n; ++column) {
     if (!bench::queen_fits(board, row, column)) continue;
     const bench::Board next = nqueens::with_queen(board, row, column);
@@ -26,7 +26,7 @@ int solve(const bench::Board& board, int row, int n) {
 
 int main(int argc, char** argv) {
   bench::Program program(argc, argv, nqueens::kWorkload, "openmp");
-  const int n = static_cast<int>(program.n());
+  const int n = nqueens::size_of(program);
   double tasks = 0;
   const int expected = nqueens::solve({}, 0, n, tasks);
   return program.run(static_cast<std::uint64_t>(expected), tasks, [&] {

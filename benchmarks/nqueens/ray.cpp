@@ -10,7 +10,7 @@ namespace {
 
 int solve(bench::Board board, int row, int n) {
   if (row == n) return 1;
-  std::array<ray::ObjectRef<int>, 16> below;
+  std::array<ray::ObjectRef<int>, nqueens::kSizeMax> below;
   std::size_t size = 0;
   for (int column = 0; column < n; ++column) {
     if (bench::queen_fits(board, row, column))
@@ -25,7 +25,7 @@ int solve(bench::Board board, int row, int n) {
 
 int main(int argc, char** argv) {
   bench::Program program(argc, argv, nqueens::kWorkload, "ray");
-  const int n = static_cast<int>(program.n());
+  const int n = nqueens::size_of(program);
   double tasks = 0;
   const int expected = nqueens::solve({}, 0, n, tasks);
   ray::init({.num_cpus = bench::kWorkers});

@@ -4,7 +4,7 @@
 
 int main(int argc, char** argv) {
   bench::Program program(argc, argv, nqueens::kWorkload, "serial");
-  const int n = static_cast<int>(program.n());
+  const int n = nqueens::size_of(program);
   double tasks = 0;
   const int expected = nqueens::solve({}, 0, n, tasks);
   return program.run(static_cast<std::uint64_t>(expected), tasks, [&] {

@@ -10,6 +10,17 @@ namespace nqueens {
 
 inline constexpr bench::Workload kWorkload{.name = "nqueens", .unit = "ns", .n = 11};
 
+/// The largest board: a placement has as many below it.
+inline constexpr std::size_t kSizeMax = 12;
+
+inline int size_of(const bench::Program& program) {
+  if (program.n() > kSizeMax) {
+    std::fprintf(stderr, "nqueens: --n is at most %zu\n", kSizeMax);
+    std::exit(2);
+  }
+  return static_cast<int>(program.n());
+}
+
 inline bench::Board with_queen(bench::Board board, int row, int column) {
   board[static_cast<std::size_t>(row)] = static_cast<signed char>(column);
   return board;
