@@ -156,8 +156,10 @@ void drop_waiting_turn(Group& group) {
   if (group.waiting_turn != nullptr) release(std::exchange(group.waiting_turn, nullptr));
 }
 
-/// Its resources. Requires: nobody is inside the object, who may have lent its CPUs to others.
-void give_back(ActorCore& core, Afterwards& after) {
+/// Its resources, once it is dead and nobody is inside the object: he may have lent its CPUs.
+void give_back_when_empty(ActorCore& core, Afterwards& after) {
+  const bool somebody_inside = core.instance != nullptr && core.instance->users != 0;
+  if (core.state != ActorState::dead || core.creating || somebody_inside) return;
   if (!std::exchange(core.granted, false)) return;
   after.demand = core.demand;
   after.release_demand = true;
@@ -169,7 +171,7 @@ void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance, 
     after.objects.push_back(std::exchange(instance->object, nullptr));
     after.cls = core.cls;
   }
-  if (core.state == ActorState::dead && !core.creating) give_back(core, after);
+  give_back_when_empty(core, after);
 }
 
 void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
@@ -195,8 +197,8 @@ void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
       after.objects.push_back(std::exchange(core.instance->object, nullptr));
     }
   }
+  give_back_when_empty(core, after);
   if (!core.creating) {
-    if (core.instance == nullptr || core.instance->users == 0) give_back(core, after);
     after.drop_creation = std::exchange(core.creation, nullptr);
   } else {
     seal_object(core.creation, kActorDied);  // Should it still stand in line for its resources.
@@ -226,7 +228,7 @@ void actor_constructed(ActorCore& core, void* object, std::exception_ptr error) 
     core.creating = false;
     if (core.state == ActorState::dead) {
       if (object != nullptr) after.objects.push_back(object);
-      if (core.instance == nullptr || core.instance->users == 0) give_back(core, after);
+      give_back_when_empty(core, after);
       after.drop_creation = std::exchange(core.creation, nullptr);
     } else if (error == nullptr) {
       core.instance = std::make_shared<Instance>();

@@ -131,10 +131,8 @@ bool actor_run_inline(Task* call) {
     drop_waiting_turn(group);
   }
   // On the caller's slot: a method that waits gives it away as the caller would.
-  const bool driver = context.task() == nullptr && !context.is_worker;
-  if (driver) engine->parts().drivers_inside.fetch_add(1, std::memory_order_seq_cst);
+  const DriverInside inside(engine->parts(), context);
   run_turn(*engine, *core, group, budget);
-  if (driver) engine->parts().drivers_inside.fetch_sub(1, std::memory_order_seq_cst);
   return true;
 }
 

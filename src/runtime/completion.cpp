@@ -64,6 +64,7 @@ bool remove_waiter(Object* object, Waiter* waiter) noexcept {
 }
 
 FailurePtr failure_of(Object* object) {
+  if (object->seal_state() == kFailed) return stored_failure(object);
   const auto sealed_by = [&](std::exception_ptr exception) {
     return make_failure(std::move(exception), "");
   };
@@ -72,8 +73,6 @@ FailurePtr failure_of(Object* object) {
   const bool is_call = producer != nullptr && producer->ops->kind == ObjectKind::actor_call;
   const std::string options = is_call ? "MethodOptions" : "TaskOptions";
   switch (object->seal_state()) {
-    case kFailed:
-      return stored_failure(object);
     case kCancelled:
       return sealed_by(
           std::make_exception_ptr(TaskCancelledError(who + " was cancelled by ray::cancel")));

@@ -222,6 +222,23 @@ bool add_waiter(Object* object, Waiter* waiter) noexcept;
 bool remove_waiter(Object* object, Waiter* waiter) noexcept;
 /// The end of a task: its objects get their seal if nobody gave them one, and the runtime's
 /// reference goes. Requires: its arguments are released.
+/// While it lives, a driver runs here what it waits for; nothing where the thread is none.
+class DriverInside {
+public:
+  DriverInside(EngineParts& parts, const ThreadContext& context)
+      : count_(context.is_driver() ? &parts.drivers_inside : nullptr) {
+    if (count_ != nullptr) count_->fetch_add(1, std::memory_order_seq_cst);
+  }
+  ~DriverInside() {
+    if (count_ != nullptr) count_->fetch_sub(1, std::memory_order_seq_cst);
+  }
+  DriverInside(const DriverInside&) = delete;
+  DriverInside& operator=(const DriverInside&) = delete;
+
+private:
+  std::atomic<int>* count_;
+};
+
 void seal_task(Task* task, std::uintptr_t seal) noexcept;
 /// Whose result this object is; null for one that no task makes.
 Task* producer_of(Object* object) noexcept;

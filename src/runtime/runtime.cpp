@@ -33,12 +33,12 @@ struct detail::Process {
     ended = true;
     // exit() inside a task: the runtime would wait for this very thread.
     const ThreadContext& context = current_context();
-    if (context.task() != nullptr || context.is_worker) {
+    if (context.is_driver()) {
+      own.reset();
+    } else {
       static Runtime* kept = nullptr;
       kept = own.release();
       static_cast<void>(kept);
-    } else {
-      own.reset();
     }
   }
 };

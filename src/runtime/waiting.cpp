@@ -101,7 +101,7 @@ public:
       parts.blocked[&context_] = {std::move(objects), &set};
     }
     held_ = context_.cpu_held;
-    if (context_.task() != nullptr || context_.is_worker) {
+    if (!context_.is_driver()) {
       deficit_.fetch_add(1, std::memory_order_relaxed);
       counted_ = true;
       stalled_ = !timed;
@@ -177,8 +177,7 @@ void EngineParts::end_circle(Wait& wait, Object* closed_by) {
 bool Engine::help(Task* task) {
   ThreadContext& context = thread_context;
   if (task->engine != index_ || !room_on_stack(context)) return false;
-  const bool driver = context.task() == nullptr && !context.is_worker;
-  if (driver && may_time_out(task)) return false;
+  if (context.is_driver() && may_time_out(task)) return false;
   if (task->ops->kind == ObjectKind::actor_call) return actor_run_inline(task);
   if (!claimable(task)) return false;
   const std::int64_t lacking = kCpuUnit - context.cpu_held;
@@ -188,9 +187,10 @@ bool Engine::help(Task* task) {
   if (claimed) {
     const std::int64_t held = context.cpu_held;
     if (lacking > 0) context.cpu_held = kCpuUnit;
-    if (driver) parts_->drivers_inside.fetch_add(1, std::memory_order_seq_cst);
-    run_task(task);
-    if (driver) parts_->drivers_inside.fetch_sub(1, std::memory_order_seq_cst);
+    {
+      const DriverInside inside(*parts_, context);
+      run_task(task);
+    }
     context.cpu_held = held;
   }
   if (lacking > 0) parts_->give_slot(lacking);

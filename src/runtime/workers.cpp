@@ -269,9 +269,9 @@ bool EngineParts::wake_one() {
 
 void Engine::notify_slow() {
   const ThreadContext& context = thread_context;
-  if (parts_->nappers.load(std::memory_order_relaxed) != 0 && !context.is_worker &&
-      context.task() == nullptr && context.lane_engine == serial_ &&
-      context.lane->size_hint() < 2 && parts_->errand_count.load(std::memory_order_relaxed) == 0) {
+  if (parts_->nappers.load(std::memory_order_relaxed) != 0 && context.is_driver() &&
+      context.lane_engine == serial_ && context.lane->size_hint() < 2 &&
+      parts_->errand_count.load(std::memory_order_relaxed) == 0) {
     return;
   }
   if (sleepers_.load(std::memory_order_relaxed) > spinners_.load(std::memory_order_relaxed)) {

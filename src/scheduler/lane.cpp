@@ -1,7 +1,5 @@
 #include <ray/scheduler/lane.hpp>
 
-#include <algorithm>
-
 namespace ray::detail {
 
 namespace {

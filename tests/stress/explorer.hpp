@@ -11,6 +11,7 @@
 #include <semaphore>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace explorer {
@@ -42,7 +43,7 @@ public:
     done_.acquire();
   }
 
-  /// Goes on to the next schedule; false when all were tried.
+  /// Goes on to the next schedule; false when all were tried, and the next is the first again.
   bool next() {
     path_.resize(widths_.size());
     while (!path_.empty() && path_.back() + 1 >= widths_[path_.size() - 1]) path_.pop_back();
@@ -50,9 +51,6 @@ public:
     ++path_.back();
     return true;
   }
-  /// Begins again with the first schedule.
-  void restart() { path_.clear(); }
-
   /// The choices that lead here, to be shown when something went wrong.
   std::string text() const {
     std::string text;

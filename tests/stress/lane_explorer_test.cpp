@@ -9,7 +9,10 @@
 #include "stress/seed.hpp"
 
 #include <array>
+#include <functional>
+#include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -19,8 +22,8 @@ using Record = explored::Task;
 
 constexpr std::size_t kTasks = 6;
 
-/// What one thread does, as text: 'u' pushes, 'o' pops, a digit claims that task, 's' steals one,
-/// 'S' steals up to 4, 'L' takes one of the oldest family.
+/// What one thread does, as text: 'u' pushes as a driver, 'n' as a task, 'o' pops, a digit claims
+/// that task, 's' steals one, 'S' steals up to 4, 'L' takes one of the oldest family.
 using Program = std::string;
 
 struct World {
@@ -72,53 +75,53 @@ struct World {
   }
 };
 
-Program random_program(std::mt19937_64& random, std::string_view steps, int length) {
-  Program program;
-  for (int i = 0; i < length; ++i) {
-    program +=
-        steps[static_cast<std::size_t>(stress::below(random, static_cast<int>(steps.size())))];
+/// How one thread's programs are made: `first`, then `length` steps of `steps`.
+struct Kind {
+  std::string_view first;
+  std::string_view steps;
+  int length;
+};
+
+Program random_program(std::mt19937_64& random, const Kind& kind) {
+  Program program(kind.first);
+  for (int i = 0; i < kind.length; ++i) {
+    const int step = stress::below(random, static_cast<int>(kind.steps.size()));
+    program += kind.steps[static_cast<std::size_t>(step)];
   }
   return program;
 }
 
-/// Tries all schedules of the programs; true if no task was lost or taken twice in any.
-void explore(explorer::Schedule& schedule, const std::array<Program, 3>& programs,
-             std::size_t threads) {
-  schedule.restart();
-  do {
-    World world;
-    std::vector<std::function<void()>> bodies{[&] { world.run(programs[0], true); },
-                                              [&] { world.run(programs[1], false); },
-                                              [&] { world.run(programs[2], false); }};
-    bodies.resize(threads);
-    schedule.run(std::move(bodies));
-    if (!world.ends_well()) {
-      FAIL("owner " << programs[0] << ", thief " << programs[1] << ", claimer " << programs[2]
-                    << ", schedule " << schedule.text());
-    }
-  } while (schedule.next());
+/// Tries all schedules of `rounds` random programs, the first thread being the owner: no task is
+/// lost or taken twice in any.
+void explore(const char* name, int rounds, const std::vector<Kind>& kinds) {
+  auto random = stress::seeded(name);
+  explorer::Schedule schedule(2);
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Program> programs;
+    for (const Kind& kind : kinds) programs.push_back(random_program(random, kind));
+    do {
+      World world;
+      std::vector<std::function<void()>> bodies;
+      for (std::size_t i = 0; i < programs.size(); ++i) {
+        bodies.emplace_back([&, i] { world.run(programs[i], i == 0); });
+      }
+      schedule.run(std::move(bodies));
+      if (!world.ends_well()) {
+        std::string text;
+        for (const Program& program : programs) text += program + ", ";
+        FAIL("programs " << text << "schedule " << schedule.text());
+      }
+    } while (schedule.next());
+  }
 }
 
 }  // namespace
 
 TEST_CASE("an owner and a thief of a lane, in every order of two preemptions") {
-  auto random = stress::seeded("lane explorer");
-  explorer::Schedule schedule(2);
-  for (int i = 0; i < probes::scaled(60); ++i) {
-    explore(schedule,
-            {"uuuu" + random_program(random, "uuno012345", 5), random_program(random, "sSL0123", 3),
-             ""},
-            2);
-  }
+  explore("lane explorer", probes::scaled(60), {{"uuuu", "uuno012345", 5}, {"", "sSL0123", 3}});
 }
 
 TEST_CASE("an owner, a thief and a claimer of a lane, in every order of two preemptions") {
-  auto random = stress::seeded("lane explorer of three");
-  explorer::Schedule schedule(2);
-  for (int i = 0; i < probes::scaled(20); ++i) {
-    explore(schedule,
-            {"uuu" + random_program(random, "uuno01234", 4), random_program(random, "sSL", 2),
-             random_program(random, "0123sL", 2)},
-            3);
-  }
+  explore("lane explorer of three", probes::scaled(20),
+          {{"uuu", "uuno01234", 4}, {"", "sSL", 2}, {"", "0123sL", 2}});
 }

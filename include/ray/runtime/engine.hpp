@@ -67,6 +67,8 @@ struct ThreadContext {
 
   /// The task that runs here; null on a driver.
   Task* task() const noexcept { return frame == nullptr ? nullptr : frame->task; }
+  /// Whether it is none of a runtime's workers and outside of all tasks.
+  bool is_driver() const noexcept { return task() == nullptr && !is_worker; }
   /// Whose child a thing is that is made here.
   Frame& family() noexcept { return frame == nullptr ? driver : *frame; }
 };
