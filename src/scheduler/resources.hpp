@@ -9,15 +9,9 @@
 
 #include <ray/options.hpp>
 
+#include "task/demand.hpp"
+
 namespace ray::detail {
-
-/// What a task or an actor asks for, in 1/10,000 of a unit (Ray's granularity).
-struct Demand {
-  std::int64_t cpu = 0;
-  std::map<std::string, std::int64_t> others;  // "GPU", "memory" and custom ones.
-
-  bool only_cpu() const noexcept { return others.empty(); }
-};
 
 /// How much of something there may be, or be asked for: 0, or from `least` to `most`. `words` is
 /// how every refusal says it, wherever the number came from.
