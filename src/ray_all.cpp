@@ -23,5 +23,6 @@
 #include "store/buffer.cpp"
 #include "task/archive.cpp"
 #include "task/record.cpp"
+#include "task/record_types.cpp"
 #include "task/slab.cpp"
 #include "task/text.cpp"

@@ -4,6 +4,7 @@
 
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include <ray/detail/checks.hpp>
@@ -48,7 +49,8 @@ std::string_view actor_class_name() {
 template <class C>
 inline constexpr ActorClass actor_class_of{
     .name = &actor_class_name<C>,
-    .destroy = [](void* object) noexcept { delete static_cast<C*>(object); }};
+    .destroy = [](void* object) noexcept { delete static_cast<C*>(object); },
+    .type = &typeid(C)};
 
 [[noreturn]] void throw_empty_handle(const char* call);
 
@@ -93,6 +95,16 @@ private:
 };
 
 namespace detail {
+
+template <class C>
+struct Codec<ActorHandle<C>> {
+  static void write(OutputArchive& out, const ActorHandle<C>& handle) {
+    out.write_actor(HandleAccess::core(handle));
+  }
+  static void read(InputArchive& in, ActorHandle<C>& handle) {
+    handle = HandleAccess::adopt<C>(in.read_actor(&actor_class_of<C>));
+  }
+};
 
 /// `options`: MethodOptions or DefaultOptions.
 template <auto M, class Options, class Handle, class... A>
@@ -160,14 +172,36 @@ struct CreationOf final : Creation {
   explicit CreationOf(std::pair<std::uint64_t, std::uint32_t> identity, A&&... arguments)
       : Creation(&ops, identity.first, identity.second),
         slots(std::in_place, std::forward<A>(arguments)...) {
+    prepare();
+  }
+  CreationOf(InputArchive& in, Needs& needs) : Creation(&ops, 0, 0), slots(in, needs) { prepare(); }
+  ~CreationOf() {}
+  CreationOf(const CreationOf&) = delete;
+  CreationOf& operator=(const CreationOf&) = delete;
+
+  void prepare() {
+    static_cast<void>(&type);  // Mentioned, it enters the function table.
     construct = &make_object;
     failed_argument = [](Creation* creation) {
       return static_cast<CreationOf*>(creation)->slots.failed();
     };
+    cls = &actor_class_of<C>;
   }
-  ~CreationOf() {}
-  CreationOf(const CreationOf&) = delete;
-  CreationOf& operator=(const CreationOf&) = delete;
+  static ray::detail::Task* make_from(InputArchive& in, Needs& needs) {
+    struct Memory {
+      void* raw = allocate_record<CreationOf>();
+      ~Memory() {
+        if (raw != nullptr) free_record<CreationOf>(raw);
+      }
+    } memory;
+    auto* creation = ::new (memory.raw) CreationOf(in, needs);
+    memory.raw = nullptr;
+    return creation;
+  }
+  static void write_arguments(OutputArchive& out, ray::detail::Task* task) {
+    static_cast<CreationOf*>(task)->slots.apply(
+        [&](const auto&... held) { (write_slot(out, held), ...); });
+  }
 
   static void* make_object(Creation* creation, bool again) {
     return static_cast<CreationOf*>(creation)->slots.apply(
@@ -199,6 +233,13 @@ struct CreationOf final : Creation {
     static_cast<CreationOf*>(task)->slots.for_each_ref(
         [&](auto& held, std::size_t) { visit(context, held.object); });
   }
+  inline static const RecordType type{typeid(CreationOf), &actor_class_name<C>, make_from};
+  inline static constexpr ObjectCodec codec = {
+      .write = nullptr,
+      .read = nullptr,
+      .results = 0,
+      .write_arguments = write_arguments,
+      .type = &type};
   static constexpr ObjectOps ops = {
       .destroy = destroy,
       .drop = [](Object*, std::uintptr_t) noexcept {},
@@ -211,6 +252,7 @@ struct CreationOf final : Creation {
       .arguments = arguments,
       .name = &actor_class_name<C>,
       .seal_elements = nullptr,
+      .codec = &codec,
   };
 };
 

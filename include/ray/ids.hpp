@@ -24,6 +24,19 @@ constexpr std::uint64_t child_id(std::uint64_t parent, std::uint64_t index) noex
   return id == 0 ? 1 : id;
 }
 
+/// The inverse of mix64.
+constexpr std::uint64_t unmix64(std::uint64_t x) noexcept {
+  x = (x ^ (x >> 31) ^ (x >> 62)) * 0x319642b2d24d8ec3ULL;
+  x = (x ^ (x >> 27) ^ (x >> 54)) * 0x96de1b173f119089ULL;
+  return x ^ (x >> 30) ^ (x >> 60);
+}
+/// A parent whose child 0 has that id.
+constexpr std::uint64_t parent_of(std::uint64_t id) noexcept {
+  return unmix64(id) - 0x9e3779b97f4a7c15ULL;
+}
+static_assert(unmix64(mix64(0x0123456789abcdefULL)) == 0x0123456789abcdefULL);
+static_assert(child_id(parent_of(42), 0) == 42);
+
 std::string hex_id(std::uint64_t value);
 
 }  // namespace detail

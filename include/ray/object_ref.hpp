@@ -33,12 +33,14 @@ struct RefAccess {
 };
 
 [[noreturn]] void throw_empty_ref(const char* call);
-[[noreturn]] void throw_failure(Object* object);
+/// Of an object that is sealed, but not with a value that lies there: makes it, if it is only
+/// encoded, or throws what the object failed with.
+void require_value_slow(Object* object);
 [[noreturn]] void throw_circle(const CoroutineWaiter& waiter);
 /// Throws what the object failed with; returns if it has a value.
 inline void require_value(Object* object) {
   if (object->seal_state() != kValue) [[unlikely]]
-    throw_failure(object);
+    require_value_slow(object);
 }
 /// The object of a ref that must not be empty.
 template <class T>

@@ -74,7 +74,7 @@ inline void await_value(Object* object) {
   std::uintptr_t seal = object->seal_state();
   if (seal == kPending) seal = Engine::await(object);
   if (seal != kValue) [[unlikely]]
-    throw_failure(object);
+    require_value_slow(object);
 }
 
 /// Waits for all; throws the first failure as soon as it is known. In batches, so that the last
@@ -102,7 +102,10 @@ void await_all(const Refs& refs, std::optional<Timeout> timeout) {
     Object* object = object_of(ref, "get");
     const std::uintptr_t state = object->seal_state();
     if (state == kValue) continue;
-    if (state != kPending) throw_failure(object);
+    if (state != kPending) {
+      require_value_slow(object);
+      continue;
+    }
     batch[size++] = object;
     if (size == kBatch) flush();
   }

@@ -58,6 +58,7 @@ constexpr ObjectOps kTurnOps = {
     .arguments = [](Task*, void (*)(void*, Object*), void*) {},
     .name = turn_name,
     .seal_elements = nullptr,
+    .codec = nullptr,
 };
 
 std::string message_of(const std::exception_ptr& reason) {

@@ -54,6 +54,7 @@ constexpr ObjectOps kResumptionOps = {
     .arguments = [](Task*, void (*)(void*, Object*), void*) {},
     .name = []() -> std::string_view { return "coroutine"; },
     .seal_elements = nullptr,
+    .codec = nullptr,
 };
 
 }  // namespace

@@ -53,6 +53,12 @@ void OutputArchive::write_reference(detail::Object* object, std::string_view typ
   write_number(object == nullptr ? std::uint64_t{0} : references_->write(object));
 }
 
+void OutputArchive::write_actor(detail::ActorCore* actor) {
+  if (references_ == nullptr) detail::throw_no_references("an ActorHandle");
+  (*this)(actor != nullptr);
+  if (actor != nullptr) references_->write_actor(*this, actor);
+}
+
 // --- reading ---
 
 void InputArchive::fail(std::string_view type, std::string_view what) const {
@@ -116,6 +122,14 @@ detail::Object* InputArchive::read_reference(detail::Object* (*make)(std::uint64
   if (word == 0) return nullptr;
   if (references_ == nullptr) detail::throw_no_references(type);
   return references_->read(word, make);
+}
+
+detail::ActorCore* InputArchive::read_actor(const detail::ActorClass* actor_class) {
+  bool there = false;
+  (*this)(there);
+  if (!there) return nullptr;
+  if (references_ == nullptr) detail::throw_no_references("an ActorHandle");
+  return references_->read_actor(*this, actor_class);
 }
 
 }  // namespace ray

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <ray/object_ref.hpp>
+#include <ray/task/archive.hpp>
 
 namespace ray::detail {
 
@@ -46,10 +47,48 @@ template <class T>
 void drop_value(Object* object, std::uintptr_t seal) noexcept {
   if (seal == kFailed) {
     drop_failure(object);
+  } else if (seal == kEncoded) {
+    drop_encoded(object);
   } else if (seal == kValue) {
     if constexpr (!std::is_void_v<T>) std::destroy_at(static_cast<T*>(object->value()));
   }
 }
+
+/// What is made from bytes is made with defaults first, and then read into.
+template <class T>
+void write_value_of(OutputArchive& out, Object* object) {
+  if constexpr (!std::is_void_v<T>) {
+    if constexpr (!std::is_default_constructible_v<T>) {
+      throw_not_serializable(type_text<T>());
+    } else {
+      out(value_of<T>(object));
+    }
+  }
+}
+template <class T>
+void read_value_of(InputArchive& in, Object* object) {
+  if constexpr (!std::is_void_v<T>) {
+    if constexpr (!std::is_default_constructible_v<T>) {
+      throw_not_serializable(type_text<T>());
+    } else {
+      T* value = ::new (object->value()) T();
+      try {
+        in(*value);
+        in.finish(type_text<T>());
+      } catch (...) {
+        std::destroy_at(value);
+        throw;
+      }
+    }
+  }
+}
+template <class T>
+inline constexpr ObjectCodec value_codec = {
+    .write = [](OutputArchive& out, Object* object, std::uint32_t) { write_value_of<T>(out, object); },
+    .read = read_value_of<T>,
+    .results = 0,
+    .write_arguments = nullptr,
+    .type = nullptr};
 
 /// The ops of an object that is no task: its value in `R::place`.
 template <class R, class T>
@@ -64,7 +103,8 @@ constexpr ObjectOps value_ops(ObjectKind kind, void (*destroy)(Object*) noexcept
           .release_arguments = nullptr,
           .arguments = nullptr,
           .name = nullptr,
-          .seal_elements = nullptr};
+          .seal_elements = nullptr,
+          .codec = &value_codec<T>};
 }
 
 // --- a stored value ---
@@ -89,6 +129,12 @@ struct Cell final : Object {
     memory.raw = nullptr;
     return cell;
   }
+  /// One that another process makes; with the caller's and the maker's reference.
+  static Cell* make_pending(std::uint64_t id) {
+    auto* cell = ::new (allocate_record<Cell>()) Cell(parent_of(id), 0, kPending);
+    cell->refs.store(kRuntimeRef + 1, std::memory_order_relaxed);
+    return cell;
+  }
   static constexpr std::uint32_t value_offset() {
     return (sizeof(Object) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
   }
@@ -99,6 +145,21 @@ struct Cell final : Object {
     free_record<Cell>(cell);
   }
   static constexpr ObjectOps ops = value_ops<Cell, T>(ObjectKind::cell, destroy);
+};
+
+template <class T>
+Object* make_pending(std::uint64_t id) {
+  return Cell<T>::make_pending(id);
+}
+
+template <class T>
+struct Codec<ObjectRef<T>> {
+  static void write(OutputArchive& out, const ObjectRef<T>& ref) {
+    out.write_reference(RefAccess::object(ref), type_text<ObjectRef<T>>());
+  }
+  static void read(InputArchive& in, ObjectRef<T>& ref) {
+    ref = RefAccess::adopt<T>(in.read_reference(&make_pending<T>, type_text<ObjectRef<T>>()));
+  }
 };
 
 // --- one of several results, or of a stream's items ---

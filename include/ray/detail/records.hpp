@@ -9,6 +9,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include <ray/coroutine.hpp>
@@ -63,6 +64,7 @@ struct Outcome<std::tuple<A...>> {
       for (Object* element : mine) retain(element);
     }
     lock.store(false, std::memory_order_release);
+    if (mine[0] == nullptr) return;  // Nobody holds them here: it runs for another process.
     const std::uint32_t weight = last ? kRuntimeRef : 1;
     if (first) {
       seal_each(mine, task, seal, weight, std::index_sequence_for<A...>());
@@ -197,8 +199,11 @@ struct Record final : Base {
   Record(const Record&) = delete;
   Record& operator=(const Record&) = delete;
 
+  Record(InputArchive& in, Needs& needs) : Base(&ops, Out::references), slots(in, needs) {}
+
   template <class... A>
   static Record* make(A&&... arguments) {
+    static_cast<void>(&type);  // Mentioned, it enters the function table.
     struct Memory {
       void* raw = allocate_record<Record>();
       ~Memory() {
@@ -332,7 +337,52 @@ struct Record final : Base {
   static constexpr std::uint32_t value_offset() {
     return (sizeof(Base) + alignof(Out) - 1) / alignof(Out) * alignof(Out);
   }
+
+  // As bytes.
+  static ray::detail::Task* make_from(InputArchive& in, Needs& needs) { return make(in, needs); }
+  static void write_arguments(OutputArchive& out, ray::detail::Task* task) {
+    static_cast<Record*>(task)->slots.apply(
+        [&](const auto&... held) { (write_slot(out, held), ...); });
+  }
+  static void write(OutputArchive& out, Object* object, std::uint32_t part) {
+    if constexpr (!Out::has_elements) {
+      write_value_of<Value>(out, object);
+    } else if constexpr (!Out::is_coroutine) {
+      const auto& all = *static_cast<const Value*>(object->value());
+      const auto write_part = [&]<std::size_t... I>(std::index_sequence<I...>) {
+        ((part == I ? out(std::get<I>(all)) : out()), ...);
+      };
+      write_part(std::make_index_sequence<std::tuple_size_v<Value>>());
+    }
+  }
+  static void read(InputArchive& in, Object* object) {
+    if constexpr (!Out::has_elements) read_value_of<Value>(in, object);
+  }
+  static constexpr std::uint32_t results() {
+    if constexpr (!Out::has_elements) {
+      return 0;
+    } else if constexpr (Out::is_coroutine) {
+      return ~std::uint32_t{0};
+    } else {
+      return std::tuple_size_v<Value>;
+    }
+  }
+
+  static const RecordType type;
+  static const ObjectCodec codec;
   static const ObjectOps ops;
+};
+
+template <class Base, class Function, class R, class... S>
+inline const RecordType Record<Base, Function, R, S...>::type(typeid(Record), Function::name,
+                                                              make_from);
+template <class Base, class Function, class R, class... S>
+inline constexpr ObjectCodec Record<Base, Function, R, S...>::codec = {
+    .write = write,
+    .read = read,
+    .results = results(),
+    .write_arguments = write_arguments,
+    .type = &type,
 };
 
 template <class Base, class Function, class R, class... S>
@@ -348,6 +398,7 @@ inline constexpr ObjectOps Record<Base, Function, R, S...>::ops = {
     .arguments = arguments,
     .name = Function::name,
     .seal_elements = Out::has_elements ? seal_elements : nullptr,
+    .codec = &codec,
 };
 
 }  // namespace ray::detail

@@ -8,7 +8,10 @@
 #include <type_traits>
 #include <utility>
 
+#include <ray/detail/cells.hpp>
 #include <ray/object_ref.hpp>
+#include <ray/task/record_types.hpp>
+#include <ray/task/values.hpp>
 
 namespace ray::detail {
 
@@ -53,6 +56,7 @@ struct RefSlot {
   Object* object;
   Waiter node{};
 
+  using Held = U;
   static constexpr bool is_ref = true;
   static constexpr bool repeats = true;
 
@@ -97,6 +101,33 @@ requires(is_object_ref<A> && !is_object_ref<P>) struct SlotFor<P, A> {
 template <class P, class A>
 using Slot = typename SlotFor<P, A>::type;
 
+/// An argument as it came from another process.
+template <class S>
+S read_slot(InputArchive& in, Needs& needs) {
+  if constexpr (S::is_ref) {
+    return S(needs.take(&make_pending<typename S::Held>));
+  } else {
+    using V = decltype(S::value);
+    if constexpr (std::is_default_constructible_v<V>) {
+      S slot{V()};
+      in(slot.value);
+      return slot;
+    } else {
+      throw_not_serializable(type_text<V>());
+    }
+  }
+}
+template <class S>
+void write_slot(OutputArchive& out, const S& slot) {
+  if constexpr (!S::is_ref) {
+    if constexpr (!std::is_default_constructible_v<decltype(S::value)>) {
+      throw_not_serializable(type_text<decltype(S::value)>());
+    } else {
+      out(slot.value);
+    }
+  }
+}
+
 template <class S, class A>
 S make_slot(A&& argument, std::size_t position) {
   if constexpr (S::is_ref) {
@@ -127,6 +158,7 @@ public:
   template <class... A>
   explicit Slots(std::in_place_t, A&&... arguments)
       : Slots(std::index_sequence_for<S...>(), std::forward<A>(arguments)...) {}
+  Slots(InputArchive& in, Needs& needs) : all_(in, needs) {}
 
   /// Calls `f(slot…)`.
   template <class F>
@@ -141,7 +173,7 @@ public:
   Object* failed() {
     Object* found = nullptr;
     for_each_ref([&](auto& slot, std::size_t) {
-      if (found == nullptr && slot.object->seal_state() != kValue) found = slot.object;
+      if (found == nullptr && !has_value(slot.object)) found = slot.object;
     });
     return found;
   }
@@ -158,6 +190,9 @@ private:
     template <class... A>
     explicit All(std::in_place_t, A&&... arguments)
         : Leaf<I, S>{make_slot<S>(std::forward<A>(arguments), I + 1)}... {}
+    All(InputArchive& in, Needs& needs) : Leaf<I, S>{read_slot<S>(in, needs)}... {
+      static_cast<void>(in), static_cast<void>(needs);  // There may be no arguments.
+    }
   };
 
   template <std::size_t... I, class... A>

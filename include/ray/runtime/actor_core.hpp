@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 #include <ray/runtime/engine.hpp>
@@ -20,6 +21,7 @@ struct Instance;
 struct ActorClass {
   std::string_view (*name)();
   void (*destroy)(void* instance) noexcept;
+  const std::type_info* type;
 };
 
 /// References that keep the core, but not the actor, alive: those of its calls.
@@ -38,6 +40,7 @@ struct Creation : Task {
   /// Makes the object from the arguments; may throw. `again`: it may be called once more.
   void* (*construct)(Creation*, bool again) = nullptr;
   Object* (*failed_argument)(Creation*) = nullptr;
+  const ActorClass* cls = nullptr;
 };
 
 /// A new actor with one handle. Takes over the creation, whose arguments the caller registers

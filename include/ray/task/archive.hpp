@@ -26,9 +26,14 @@
 
 namespace ray {
 
+class OutputArchive;
+class InputArchive;
+
 namespace detail {
 
 struct Object;
+struct ActorCore;
+struct ActorClass;
 
 /// How deep values may lie in one another (reliability.md, 4.2).
 inline constexpr int kDepthMax = 64;
@@ -45,6 +50,8 @@ public:
   virtual std::uint64_t write(Object* object) = 0;
   /// The object of what was written, with a reference; `make` makes a placeholder for its type.
   virtual Object* read(std::uint64_t word, Object* (*make)(std::uint64_t id)) = 0;
+  virtual void write_actor(OutputArchive& out, ActorCore* actor) = 0;
+  virtual ActorCore* read_actor(InputArchive& in, const ActorClass* actor_class) = 0;
 };
 
 /// T as the compiler prints it.
@@ -108,6 +115,7 @@ public:
   /// Contiguous numbers.
   void write_block(const void* data, std::size_t size);
   void write_reference(detail::Object* object, std::string_view type);
+  void write_actor(detail::ActorCore* actor);
 
 private:
   template <class T>
@@ -166,6 +174,7 @@ public:
   /// Contiguous numbers of `unit` bytes each, wherever they lie; valid as long as the bytes.
   Piece read_block(std::size_t unit, std::string_view type);
   detail::Object* read_reference(detail::Object* (*make)(std::uint64_t), std::string_view type);
+  detail::ActorCore* read_actor(const detail::ActorClass* actor_class);
   [[noreturn]] void fail(std::string_view type, std::string_view what) const;
 
 private:

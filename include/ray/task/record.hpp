@@ -12,6 +12,11 @@
 #include <ray/error.hpp>
 #include <ray/ids.hpp>
 
+namespace ray {
+class OutputArchive;
+class InputArchive;
+}  // namespace ray
+
 namespace ray::detail {
 
 struct Object;
@@ -19,6 +24,7 @@ struct Task;
 struct TaskExtra;
 struct TaskEvent;
 struct ActorCore;
+struct RecordType;
 
 /// What a reference of the runtime's own weighs. It keeps the record, but once the object is
 /// sealed the runtime does not touch its value any more: so a user's only reference may move the
@@ -40,6 +46,7 @@ enum Seal : std::uintptr_t {
   kActorDied = 12,
   kStreamEnd = 14,
   kParentCancelled = 16,
+  kEncoded = 18,  // There is a value, but only as bytes: see require_value().
   kSealMask = 30,
   // Beside the seal, where ObjectOps::retires. An ordinary task's maker does not give its weight in
   // `refs` back: it sets kRetired, mostly with the seal, in one step. Whoever gives the last of the
@@ -47,10 +54,14 @@ enum Seal : std::uintptr_t {
   // of the two frees the record, and neither touches it after setting its own.
   kRetired = 32,
   kAbandoned = 64,
-  kSealMax = 128,
+  kShared = 128,  // Beside the seal: other processes know the object (runtime/shared_objects.hpp).
+  kSealMax = 256,
 };
 constexpr std::uintptr_t seal_in(std::uintptr_t word) noexcept {
   return word < kSealMax ? word & kSealMask : std::uintptr_t{kPending};  // kLocked: pending.
+}
+constexpr bool is_failure(std::uintptr_t seal) noexcept {
+  return seal != kPending && seal != kValue && seal != kEncoded;
 }
 
 /// One who waits for an object; hangs in the object's list until it is sealed.
@@ -80,6 +91,19 @@ struct CoroutineWaiter : CallbackWaiter {
   bool in_circle;  // That one waits for the coroutine in turn; set before it is resumed.
 };
 
+/// How an object's value, and a task's arguments, become bytes and come back. What cannot throws
+/// SerializationError.
+struct ObjectCodec {
+  /// Writes the value; of several results the `part`-th.
+  void (*write)(OutputArchive&, Object*, std::uint32_t part);
+  /// Makes the value in its place.
+  void (*read)(InputArchive&, Object*);
+  // Tasks only.
+  std::uint32_t results;  // 0: one; else so many objects; ~0: a stream.
+  void (*write_arguments)(OutputArchive&, Task*);
+  const RecordType* type;
+};
+
 /// What a user's types left behind: one constant per F and argument list.
 struct ObjectOps {
   /// Destroys the value, if there is one, and frees the record.
@@ -98,6 +122,7 @@ struct ObjectOps {
   std::string_view (*name)();
   /// Several results, or a stream: seals each with what sealed the task. `last`: the task is over.
   void (*seal_elements)(Task*, std::uintptr_t seal, bool last) noexcept;
+  const ObjectCodec* codec;
 };
 
 /// Lifetime: ends when `refs` falls to 0. Threads: any.
@@ -159,6 +184,7 @@ enum TaskFlag : std::uint8_t {
   kGranted = 8,    // Its resources were reserved by the resource ledger.
   kInternal = 16,  // Our own errand (an actor's turn, a resumption): not shown, not counted.
   kResumed = 32,   // A coroutine that was suspended: `run` resumes it.
+  kRemote = 64,    // Runs in another process; the record is the placeholder of its result.
 };
 
 /// A task: 64 bytes, then its arguments and its result.
@@ -257,5 +283,16 @@ void drop_failure(Object* object) noexcept;
 
 /// The failure of an object sealed with anything but kValue.
 FailurePtr failure_of(Object* object);
+
+/// Makes the value of an object sealed with kEncoded, once; false if that is not possible, and the
+/// object has failed now.
+bool decode_value(Object* object);
+/// Drops the bytes of one.
+void drop_encoded(Object* object) noexcept;
+/// Whether the object, which is sealed, has a value; which is there then.
+inline bool has_value(Object* object) {
+  const std::uintptr_t seal = object->seal_state();
+  return seal == kValue || (seal == kEncoded && decode_value(object));
+}
 
 }  // namespace ray::detail
