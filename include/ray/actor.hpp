@@ -239,6 +239,7 @@ struct CreationOf final : Creation {
       .read = nullptr,
       .results = 0,
       .write_arguments = write_arguments,
+      .element = nullptr,
       .type = &type};
   static constexpr ObjectOps ops = {
       .destroy = destroy,

@@ -139,15 +139,6 @@ class AuthenticationError : public detail::CodedError<ErrorCode::authentication>
   using CodedError::CodedError;
 };
 
-/// Lets exceptions of type E come back as themselves where they cross from another process.
-/// Within one process every type does so anyway. Threads: any; may be called again.
-template <class E>
-void register_exception() {
-  static_assert(std::is_copy_constructible_v<E>, "ray: an exception that travels is copied");
-  static_assert(std::is_convertible_v<const E*, const std::exception*>,
-                "ray: an exception that travels derives from std::exception");
-}
-
 namespace detail {
 
 /// How many task names a failure's trail keeps; the rest are counted.
@@ -166,6 +157,11 @@ FailurePtr make_failure(std::exception_ptr exception, std::string_view task_name
 FailurePtr extend_failure(const FailurePtr& cause, std::string_view task_name);
 /// The failure as an `Error`: itself if it is one, else a TaskError that holds it.
 std::shared_ptr<const Error> to_error(const Failure& failure);
+struct Described {
+  std::string type;  // Its name.
+  std::string text;  // What it says, cut at 64 KiB; empty where it says nothing.
+};
+Described describe_parts(const std::exception_ptr& exception);
 /// The text of any exception, with its type where it has no text.
 std::string describe(const std::exception_ptr& exception);
 

@@ -7,6 +7,7 @@
 #include <ray/config.hpp>      // IWYU pragma: export
 #include <ray/coroutine.hpp>   // IWYU pragma: export
 #include <ray/error.hpp>       // IWYU pragma: export
+#include <ray/exceptions.hpp>  // IWYU pragma: export
 #include <ray/ids.hpp>         // IWYU pragma: export
 #include <ray/object_ref.hpp>  // IWYU pragma: export
 #include <ray/objects.hpp>     // IWYU pragma: export

@@ -16,6 +16,7 @@ void Engine::cancel(Object* object, CancelOptions options) {
   const EngineScope scope(task->engine);
   Engine* engine = scope.engine();
   if (engine == nullptr) return;
+  if (task->has(kRemote)) engine->parts_->client->cancel(task->task_id(), options);
   engine->cancel_here(task);
   if (options.recursive) engine->parts_->cancel_children(task->task_id());
 }

@@ -149,8 +149,22 @@ void fail_early(Task* task, Object* argument) {
 
 }  // namespace
 
+/// Whether it stands for what another process makes.
+bool is_placeholder(const Object* object) noexcept {
+  switch (object->ops->kind) {
+    case ObjectKind::task:
+    case ObjectKind::actor_call:
+      return static_cast<const Task*>(object)->has(kRemote);
+    case ObjectKind::element:
+      return static_cast<const Element*>(object)->producer->has(kRemote);
+    case ObjectKind::cell:
+      break;
+  }
+  return true;  // One that was made here is sealed from the first.
+}
+
 void leave_object(Object* object) noexcept {
-  if (!object->ops->retires) {
+  if (!retires(object)) {
     release(object, kRuntimeRef);
   } else if ((object->waiters.fetch_or(kRetired, std::memory_order_acq_rel) & kAbandoned) != 0) {
     destroy_object(object);
@@ -158,8 +172,9 @@ void leave_object(Object* object) noexcept {
 }
 
 bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
-  const bool retires = references == kRuntimeRef && object->ops->retires;
-  if (retires) references = 0;
+  const bool retiring = references == kRuntimeRef && retires(object);
+  if (retiring) references = 0;
+  const std::uintptr_t shared = is_placeholder(object) ? kShared : 0;
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
     if (is_sealed(word)) return false;
@@ -168,7 +183,7 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
       word = object->waiters.load(std::memory_order_relaxed);
       continue;
     }
-    std::uintptr_t sealed = retires ? seal | kRetired : seal;
+    std::uintptr_t sealed = seal | shared | (retiring ? kRetired : 0);
     if (word < kSealMax) sealed |= word;  // Abandoned, or pending and nothing else.
     // release: publishes the value. acquire: the waiters' fields.
     if (object->waiters.compare_exchange_weak(word, sealed, std::memory_order_acq_rel,
@@ -177,11 +192,11 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
     }
   }
   if (word < kSealMax) {
-    if (retires && (word & kAbandoned) != 0) destroy_object(object);
+    if (retiring && (word & kAbandoned) != 0) destroy_object(object);
     if (references != 0) release(object, references);
     return true;
   }
-  if (seal != kValue) {
+  if (is_failure(seal)) {
     for (auto* waiter = reinterpret_cast<Waiter*>(word); waiter != nullptr; waiter = waiter->next) {
       if ((waiter->target & Waiter::kMask) != Waiter::kTask) continue;
       auto* task = reinterpret_cast<Task*>(waiter->target);
@@ -255,18 +270,14 @@ void make_ready(Task* task) noexcept {
 }
 
 void Engine::complete(Task* task, std::uintptr_t seal) {
-  const bool is_call = task->ops->kind == ObjectKind::actor_call;
+  const bool is_call = task->ops->kind == ObjectKind::actor_call && !task->has(kRemote);
   if (is_call && actor_retries(task, seal)) return;
-  if (task->has(kTraced)) [[unlikely]] {
-    const std::uintptr_t before = task->seal_state();
-    const std::uintptr_t fate = before != kPending ? before : seal;
-    const TaskState state = fate == kValue    ? TaskState::finished
-                            : fate == kFailed ? TaskState::failed
-                                              : TaskState::cancelled;
-    const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
-    parts_->events.ended(task, state, extra != nullptr ? extra->name : std::string(),
-                         fate == kFailed ? describe(stored_failure(task)->exception) : "");
+  if (TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+      extra != nullptr && extra->order != nullptr) {
+    parts_->client->finished(task, seal);
   }
+  if (task->has(kTraced)) [[unlikely]]
+    note_end(task, seal);
   task->ops->release_arguments(task);
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) [[unlikely]] {
     if (extra->stoppable.load(std::memory_order_acquire)) parts_->forget_stoppable(task, *extra);
@@ -280,6 +291,25 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
   seal_result(task, seal);
   // Last: sealing may have completed other calls on this thread.
   if (is_call) thread_context.finished_call = task;
+}
+
+void Engine::complete_remote(Task* task, std::uintptr_t seal) {
+  if (task->has(kTraced)) note_end(task, seal);
+  if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
+    if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
+  }
+  seal_task(task, seal);
+}
+
+void Engine::note_end(Task* task, std::uintptr_t seal) {
+  const std::uintptr_t before = task->seal_state();
+  const std::uintptr_t fate = before != kPending ? before : seal;
+  const TaskState state = !is_failure(fate)  ? TaskState::finished
+                          : fate == kFailed ? TaskState::failed
+                                            : TaskState::cancelled;
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  parts_->events.ended(task, state, extra != nullptr ? extra->name : std::string(),
+                       fate == kFailed ? describe(stored_failure(task)->exception) : "");
 }
 
 void Engine::seal_result(Task* task, std::uintptr_t seal) {

@@ -370,6 +370,7 @@ void Engine::apply(Task* task, const TaskOptions& options) {
   }
   const bool plain = demand.only_cpu() && demand.cpu == kCpuUnit;
   if (plain && options.name.empty() && !options.timeout && !options.retry_exceptions &&
+      (!is_remote() || options.max_retries == TaskOptions{}.max_retries) &&
       options.generator_backpressure == TaskOptions{}.generator_backpressure) {
     return;
   }
@@ -379,6 +380,7 @@ void Engine::apply(Task* task, const TaskOptions& options) {
   extra.has_demand = !plain;
   extra.demand = demand;
   extra.max_retries = options.max_retries;
+  extra.retries_given = true;
   extra.retry_exceptions = options.retry_exceptions;
   extra.backpressure = options.generator_backpressure;
   if (options.retry_exceptions && options.max_retries != 0) task->flags |= kRetryable;
@@ -403,7 +405,21 @@ void Engine::trace_argument(Task* task, Object* argument, std::size_t position) 
   Events::argument(task, argument, position);
 }
 
+void Engine::launch_remote(Task* task) {
+  task->flags |= kRemote;
+  if (parts_->stopping.load(std::memory_order_relaxed)) {
+    complete(task, kShutdown);
+    return;
+  }
+  Events::ready(task);
+  parts_->client->submit(task);
+}
+
 void Engine::launch_slow(Task* task) {
+  if (is_remote() && !task->has(kInternal)) {
+    launch_remote(task);
+    return;
+  }
   if (parts_->stopping.load(std::memory_order_relaxed) && !task->has(kInternal)) {
     complete(task, kShutdown);
     return;

@@ -1,6 +1,7 @@
 #include "runtime/parker.hpp"
 
 #include <linux/futex.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,9 +68,26 @@ void Parker::park_until(const Clock::time_point* deadline) noexcept {
 }
 
 void Parker::unpark() noexcept {
-  if (permit_.exchange(1, std::memory_order_release) == 0) {
-    futex(&permit_, FUTEX_WAKE_PRIVATE, 1, nullptr);
-  }
+  // seq_cst: either we see the bell, or the thread that is about to rest sees the permit.
+  if (permit_.exchange(1, std::memory_order_seq_cst) != 0) return;
+  futex(&permit_, FUTEX_WAKE_PRIVATE, 1, nullptr);
+  const int bell = bell_.load(std::memory_order_seq_cst);
+  if (bell >= 0) ::eventfd_write(bell, 1);
+}
+
+int Parker::rest_begins() {
+  if (own_bell_ < 0) own_bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  bell_.store(own_bell_, std::memory_order_seq_cst);
+  if (permit_.load(std::memory_order_seq_cst) == 0) return own_bell_;
+  rest_ends();
+  return -1;
+}
+
+void Parker::rest_ends() noexcept {
+  bell_.store(-1, std::memory_order_seq_cst);
+  permit_.exchange(0, std::memory_order_acquire);
+  eventfd_t rings = 0;
+  ::eventfd_read(own_bell_, &rings);
 }
 
 }  // namespace ray::detail

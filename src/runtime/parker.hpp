@@ -17,12 +17,19 @@ public:
   void park_until(const Clock::time_point* deadline) noexcept;
   void unpark() noexcept;
 
+  /// For a thread that sleeps in poll(2) instead: until rest_ends(), unpark() makes this descriptor
+  /// readable. Below 0: it was unparked already and shall not sleep.
+  int rest_begins();
+  void rest_ends() noexcept;
+
   /// This thread's own.
   static Parker& mine();
 
 private:
   friend struct ParkerLease;
   std::atomic<std::uint32_t> permit_{0};
+  std::atomic<int> bell_{-1};  // An eventfd while the thread rests.
+  int own_bell_ = -1;          // It, once there was need of it.
   Parker* next_idle_ = nullptr;
 };
 

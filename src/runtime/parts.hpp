@@ -19,6 +19,7 @@
 
 #include <ray/runtime/engine.hpp>
 
+#include "runtime/client.hpp"
 #include "runtime/events.hpp"
 #include "runtime/parker.hpp"
 #include "runtime/timers.hpp"
@@ -32,12 +33,14 @@ struct TaskExtra {
   Demand demand;
   bool has_demand = false;
   int max_retries = 0;
+  bool retries_given = false;  // `max_retries` is what was asked for.
   bool retry_exceptions = false;
   int backpressure = 0;
   std::atomic<int> attempt{0};
   std::atomic<bool> stoppable{false};  // Stands in EngineParts::stoppables.
   std::atomic<std::uint64_t> timer{0};
   std::stop_source stop;
+  std::unique_ptr<Order> order;  // Of a task that runs here for another process.
 };
 
 /// The extra of a task, made if it has none yet.
@@ -150,6 +153,7 @@ struct EngineParts {
 
   Events events;
   Timers timers;
+  std::unique_ptr<Client> client;  // Where tasks are sent to other processes.
 
   bool work_visible(bool slot_too = true) const;
   bool slot_available() const;

@@ -10,7 +10,9 @@ void throw_empty_ref(const char* call) {
                              ": the ObjectRef is empty (default-made or moved from)");
 }
 
-void throw_failure(Object* object) { std::rethrow_exception(failure_of(object)->exception); }
+void require_value_slow(Object* object) {
+  if (!has_value(object)) std::rethrow_exception(failure_of(object)->exception);
+}
 
 void throw_circle(const CoroutineWaiter& waiter) {
   throw DeadlockError(circle_message(waiter.task, waiter.awaited));

@@ -185,7 +185,7 @@ bool try_await(Object* object, std::optional<Timeout> timeout, FailurePtr* failu
     *failure = make_failure(std::current_exception(), "");
     return false;
   }
-  if (object->seal_state() == kValue) return true;
+  if (has_value(object)) return true;
   *failure = failure_of(object);
   return false;
 }

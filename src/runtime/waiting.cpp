@@ -16,6 +16,7 @@
 #include <ray/runtime/engine.hpp>
 
 #include "runtime/circles.hpp"
+#include "runtime/shared_objects.hpp"
 
 namespace ray::detail {
 
@@ -28,7 +29,7 @@ void tell_thread(Waiter* node, std::uintptr_t seal) noexcept {
   auto* waiter = static_cast<ThreadWaiter*>(node);
   WaitSet* set = waiter->set;
   Parker* parker = set->parker;
-  const bool failed = seal != kValue && set->stop_at_failure;
+  const bool failed = is_failure(seal) && set->stop_at_failure;
   if (failed) set->failed.store(true, std::memory_order_release);
   // The sleeper wants its slot back: this thread, if it has come to its end, hands its own over,
   // and so sleeps when the other wakes. Said before the other can go on.
@@ -52,22 +53,6 @@ constexpr std::size_t kStackReserve = std::size_t{512} << 10;
 #else
 constexpr std::size_t kStackReserve = std::size_t{128} << 10;
 #endif
-
-/// Whether another task may run on top of this thread's stack.
-bool room_on_stack(ThreadContext& context) {
-  if (context.stack_limit == kUnknownStack) {
-    pthread_attr_t attributes;
-    void* lowest = nullptr;
-    std::size_t bytes = 0;
-    if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
-      ::pthread_attr_getstack(&attributes, &lowest, &bytes);
-      ::pthread_attr_destroy(&attributes);
-    }
-    context.stack_limit =
-        reinterpret_cast<std::uintptr_t>(lowest) + std::min(kStackReserve, bytes / 2);
-  }
-  return context.stack_limit < reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-}
 
 /// A driver that runs a task itself would overlook that its time is over.
 bool may_time_out(const Task* task) {
@@ -154,6 +139,21 @@ void look_for_unsealed(void* search, Object* argument) {
 
 }  // namespace
 
+bool room_on_stack(ThreadContext& context) {
+  if (context.stack_limit == kUnknownStack) {
+    pthread_attr_t attributes;
+    void* lowest = nullptr;
+    std::size_t bytes = 0;
+    if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
+      ::pthread_attr_getstack(&attributes, &lowest, &bytes);
+      ::pthread_attr_destroy(&attributes);
+    }
+    context.stack_limit =
+        reinterpret_cast<std::uintptr_t>(lowest) + std::min(kStackReserve, bytes / 2);
+  }
+  return context.stack_limit < reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+}
+
 bool EngineParts::all_stalled() const {
   const int threads = thread_count.load();
   return threads >= max_threads && stalled.load() >= threads + drivers_inside.load();
@@ -176,7 +176,7 @@ void EngineParts::end_circle(Wait& wait, Object* closed_by) {
 
 bool Engine::help(Task* task) {
   ThreadContext& context = thread_context;
-  if (task->engine != index_ || !room_on_stack(context)) return false;
+  if (task->engine != index_ || task->has(kRemote) || !room_on_stack(context)) return false;
   if (context.is_driver() && may_time_out(task)) return false;
   if (task->ops->kind == ObjectKind::actor_call) return actor_run_inline(task);
   if (!claimable(task)) return false;
@@ -253,7 +253,7 @@ bool Engine::wait_awake(Object* object) {
   if (task == nullptr) return false;
   const EngineScope scope = EngineScope::own_or(task->engine);
   Engine* engine = scope.engine();
-  if (engine == nullptr) return false;
+  if (engine == nullptr || engine->parts_->client != nullptr) return false;
   const bool inside = thread_context.task() != nullptr;
   // A task may also run what the awaited one waits for; a driver runs just the awaited one.
   const auto help_once = [&] {
@@ -291,7 +291,7 @@ void Engine::help_with(Object* const* objects, std::size_t size) {
       thread_context.engine->help(static_cast<Task*>(object));
     }
     const std::uintptr_t seal = objects[i]->seal_state();
-    if (seal != kPending && seal != kValue) return;
+    if (is_failure(seal)) return;
   }
   for (std::size_t i = 0; i < size; ++i) {
     if (objects[i]->sealed()) continue;
@@ -310,14 +310,16 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
       pending.push_back(objects[i]);
     } else {
       --needed;
-      if (stop_at_failure && state != kValue) return false;
+      if (stop_at_failure && is_failure(state)) return false;
     }
   }
   if (needed <= 0) return true;
   if (deadline != nullptr && *deadline <= Clock::now()) return false;
 
   const Task* producer = producer_of(pending.front());
-  const EngineScope scope = EngineScope::own_or(producer != nullptr ? producer->engine : 0);
+  const std::uint16_t home =
+      producer != nullptr ? producer->engine : shared_home(pending.front());
+  const EngineScope scope = EngineScope::own_or(home);
   Engine* engine = scope.engine();
 
   WaitSet set{{needed}, stop_at_failure, {}, &Parker::mine()};
@@ -329,7 +331,7 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
     waiter.target = reinterpret_cast<std::uintptr_t>(&waiter) | Waiter::kThread;
     if (!add_waiter(pending[registered], &waiter)) {
       waiter.told.store(true, std::memory_order_relaxed);
-      if (stop_at_failure && pending[registered]->seal_state() != kValue) set.failed = true;
+      if (stop_at_failure && is_failure(pending[registered]->seal_state())) set.failed = true;
       set.remaining.fetch_sub(1, std::memory_order_acq_rel);
     }
   }
@@ -360,7 +362,23 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
       throw;
     }
     Object* circle = nullptr;
-    while (!over() && !set.hopeless.load(std::memory_order_acquire)) {
+    Client* const client = engine == nullptr ? nullptr : engine->parts_->client.get();
+    if (client != nullptr) {
+      Client::Wait wait{.parker = set.parker};
+      const bool told = client->blocked(wait, pending.data(), pending.size(),
+                                        static_cast<std::size_t>(needed));
+      client->wait(*set.parker, deadline, [&] {
+        circle = set.circle.load(std::memory_order_acquire);
+        return over() || circle != nullptr || wait.hopeless.load(std::memory_order_acquire) ||
+               set.hopeless.load(std::memory_order_acquire);
+      });
+      if (told) client->unblocked(wait);
+      if (!over() && wait.hopeless.load(std::memory_order_acquire)) {
+        leave();
+        throw DeadlockError(wait.why);
+      }
+    }
+    while (client == nullptr && !over() && !set.hopeless.load(std::memory_order_acquire)) {
       circle = set.circle.load(std::memory_order_acquire);
       if (circle != nullptr) break;
       set.parker->park_until(deadline);

@@ -35,10 +35,7 @@ std::string demangle(const std::type_info& type) {
 
 constexpr std::size_t kTextMax = std::size_t{64} << 10;  // Of an exception's text, when quoted.
 
-struct Described {
-  std::string type;
-  std::string text;
-};
+}  // namespace
 
 Described describe_parts(const std::exception_ptr& exception) {
   try {
@@ -52,8 +49,6 @@ Described describe_parts(const std::exception_ptr& exception) {
     return {type != nullptr ? demangle(*type) : "unknown type", ""};
   }
 }
-
-}  // namespace
 
 std::string describe(const std::exception_ptr& exception) {
   const Described parts = describe_parts(exception);
@@ -108,7 +103,16 @@ struct DestroyQueue {
 };
 constinit thread_local DestroyQueue destroy_queue;
 
+void destroy_now(Object* object) noexcept {
+  if ((object->waiters.load(std::memory_order_relaxed) & kShared) != 0) {
+    forget_shared.load(std::memory_order_relaxed)(object);
+  }
+  object->ops->destroy(object);
+}
+
 }  // namespace
+
+constinit std::atomic<void (*)(Object*) noexcept> forget_shared{nullptr};
 
 void destroy_object(Object* object) noexcept {
   if (destroy_queue.active) {
@@ -119,19 +123,19 @@ void destroy_object(Object* object) noexcept {
     return;
   }
   destroy_queue.active = true;
-  object->ops->destroy(object);
+  destroy_now(object);
   while (destroy_queue.head != nullptr) {
     Object* next = destroy_queue.head;
     const std::uintptr_t word = next->waiters.load(std::memory_order_relaxed);
     destroy_queue.head = reinterpret_cast<Object*>(word & 0xffff'ffff'ffffULL);
     next->waiters.store(word >> 48, std::memory_order_relaxed);
-    next->ops->destroy(next);
+    destroy_now(next);
   }
   destroy_queue.active = false;
 }
 
 void release_slow(Object* object, std::uint32_t count) noexcept {
-  const bool retires = object->ops->retires;
+  const bool retiring = retires(object);
   const std::uint32_t refs = object->refs.load(std::memory_order_acquire);
   if (refs == count) {
     destroy_object(object);
@@ -139,10 +143,10 @@ void release_slow(Object* object, std::uint32_t count) noexcept {
   }
   // 'All but the maker's weight are mine' is as good as having given them back: nobody else can
   // take a reference any more.
-  if (!(retires && refs == kRuntimeRef + count)) {
+  if (!(retiring && refs == kRuntimeRef + count)) {
     const std::uint32_t before = object->refs.fetch_sub(count, std::memory_order_acq_rel);
     if (before == count) destroy_object(object);
-    if (!retires || before != kRuntimeRef + count) return;
+    if (!retiring || before != kRuntimeRef + count) return;
   }
   // acq_rel: whoever comes second sees what the first has done.
   if ((object->waiters.load(std::memory_order_acquire) & ~std::uintptr_t{kSealMask}) == kRetired ||

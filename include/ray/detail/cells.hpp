@@ -33,13 +33,13 @@ void free_record(void* memory) noexcept {
 
 /// Room for a T or a failure.
 template <class T>
-struct Place {
+struct ValuePlace {
   static constexpr std::size_t size = sizeof(T) > sizeof(void*) ? sizeof(T) : sizeof(void*);
   static constexpr std::size_t align = alignof(T) > alignof(void*) ? alignof(T) : alignof(void*);
   alignas(align) std::byte bytes[size];
 };
 template <>
-struct Place<void> {
+struct ValuePlace<void> {
   alignas(void*) std::byte bytes[sizeof(void*)];
 };
 
@@ -88,6 +88,7 @@ inline constexpr ObjectCodec value_codec = {
     .read = read_value_of<T>,
     .results = 0,
     .write_arguments = nullptr,
+    .element = nullptr,
     .type = nullptr};
 
 /// The ops of an object that is no task: its value in `R::place`.
@@ -111,7 +112,7 @@ constexpr ObjectOps value_ops(ObjectKind kind, void (*destroy)(Object*) noexcept
 
 template <class T>
 struct Cell final : Object {
-  Place<T> place;
+  ValuePlace<T> place;
 
   Cell(std::uint64_t parent_id, std::uint32_t child_index, std::uintptr_t seal)
       : Object(&ops, 1, parent_id, child_index, seal) {}
@@ -136,7 +137,7 @@ struct Cell final : Object {
     return cell;
   }
   static constexpr std::uint32_t value_offset() {
-    return (sizeof(Object) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
+    return (sizeof(Object) + ValuePlace<T>::align - 1) / ValuePlace<T>::align * ValuePlace<T>::align;
   }
   static void destroy(Object* object) noexcept {
     auto* cell = static_cast<Cell*>(object);
@@ -166,7 +167,7 @@ struct Codec<ObjectRef<T>> {
 
 template <class T>
 struct ElementOf final : Element {
-  Place<T> place;
+  ValuePlace<T> place;
 
   ElementOf(ray::detail::Task* task, std::uint32_t position) : Element(&ops, task, position) {}
 
@@ -176,7 +177,7 @@ struct ElementOf final : Element {
     return ::new (memory) ElementOf(task, position);
   }
   static constexpr std::uint32_t value_offset() {
-    return (sizeof(Element) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
+    return (sizeof(Element) + ValuePlace<T>::align - 1) / ValuePlace<T>::align * ValuePlace<T>::align;
   }
   static void destroy(Object* object) noexcept {
     auto* element = static_cast<ElementOf*>(object);

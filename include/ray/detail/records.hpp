@@ -28,7 +28,7 @@ struct Outcome {
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = false;
   static constexpr std::uint32_t references = kRuntimeRef + 1;  // And the caller's.
-  Place<Value> place;
+  ValuePlace<Value> place;
 };
 
 /// A tuple: each element an object of its own. The first that wants to seal them does it, all of
@@ -41,7 +41,7 @@ struct Outcome<std::tuple<A...>> {
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = true;
   static constexpr std::uint32_t references = kRuntimeRef;
-  Place<Value> place;
+  ValuePlace<Value> place;
   std::atomic<bool> lock{false};  // Guards what follows, between the task's end and a cancel.
   bool decided = false;           // Somebody seals the elements, or has.
   Elements elements{};            // Null once the task has ended.
@@ -65,6 +65,10 @@ struct Outcome<std::tuple<A...>> {
     }
     lock.store(false, std::memory_order_release);
     if (mine[0] == nullptr) return;  // Nobody holds them here: it runs for another process.
+    if (seal == kEncoded) {  // Another process made them; each has its seal.
+      for (Object* element : mine) release(element, kRuntimeRef);
+      return;
+    }
     const std::uint32_t weight = last ? kRuntimeRef : 1;
     if (first) {
       seal_each(mine, task, seal, weight, std::index_sequence_for<A...>());
@@ -108,7 +112,7 @@ struct Outcome<ray::Task<T>> {
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = false;
   static constexpr std::uint32_t references = kRuntimeRef + 1;
-  Place<T> place;
+  ValuePlace<T> place;
   std::coroutine_handle<Promise> coroutine;
 };
 
@@ -120,7 +124,7 @@ struct Outcome<ray::Generator<T>> {
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = true;
   static constexpr std::uint32_t references = kRuntimeRef;
-  Place<void> place;
+  ValuePlace<void> place;
   std::coroutine_handle<Promise> coroutine;
   std::atomic<bool> lock{false};  // Between the task's end and a cancel.
   StreamCore* stream = nullptr;   // Counted.
@@ -368,6 +372,14 @@ struct Record final : Base {
     }
   }
 
+  static Object* element(ray::detail::Task* task, std::uint32_t part) {
+    if constexpr (Out::has_elements && !Out::is_coroutine) {
+      return static_cast<Record*>(task)->out.elements[part];
+    } else {
+      return nullptr;
+    }
+  }
+
   static const RecordType type;
   static const ObjectCodec codec;
   static const ObjectOps ops;
@@ -382,6 +394,7 @@ inline constexpr ObjectCodec Record<Base, Function, R, S...>::codec = {
     .read = read,
     .results = results(),
     .write_arguments = write_arguments,
+    .element = element,
     .type = &type,
 };
 

@@ -81,6 +81,10 @@ struct DefaultOptions {};
 /// Registers the missing arguments and launches. `held`: see actor_submit.
 template <class R>
 void launch(Engine& engine, R* record, ActorCore* core = nullptr) {
+  if (engine.is_remote()) [[unlikely]] {
+    engine.launch_remote(record);
+    return;
+  }
   bool waits = false;
   if (record->has(kTraced)) [[unlikely]] {
     record->slots.for_each_ref([&](auto& held, std::size_t position) {
@@ -102,7 +106,7 @@ void launch(Engine& engine, R* record, ActorCore* core = nullptr) {
     record->missing.fetch_add(1, std::memory_order_relaxed);
     if (!Engine::wait_for_argument(held.object, &held.node, record)) {
       record->missing.fetch_sub(1, std::memory_order_relaxed);
-      if (held.object->seal_state() != kValue) Engine::fail_waiting(record, held.object);
+      if (is_failure(held.object->seal_state())) Engine::fail_waiting(record, held.object);
     }
   });
   engine.launch_waiting(record);

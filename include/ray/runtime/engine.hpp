@@ -137,6 +137,13 @@ public:
     }
     enqueue(task);
   }
+  /// Whether tasks are sent to other processes.
+  bool is_remote() const noexcept {
+    return (special_.load(std::memory_order_relaxed) & kRemoteTasks) != 0;
+  }
+  /// Sends a task off, whether its arguments are there or not; the record becomes the placeholder of
+  /// its result. Takes over one reference.
+  void launch_remote(Task* task);
   /// Submits a task that waits for arguments: `missing` counts those registered with
   /// wait_for_argument, plus one of the caller's, which this gives back.
   void launch_waiting(Task* task);
@@ -177,6 +184,8 @@ public:
   void complete(Task* task, std::uintptr_t seal);
   /// Its last part: what comes after the arguments' release.
   void seal_result(Task* task, std::uintptr_t seal);
+  /// The end of a task that ran in another process; its value or failure lies in its place.
+  void complete_remote(Task* task, std::uintptr_t seal);
   /// The task threw `error`. Retries it or stores the failure in its place of value and completes
   /// it.
   void fail(Task* task, std::exception_ptr error);
@@ -227,6 +236,7 @@ public:
 
 private:
   friend struct EngineParts;
+  friend class Client;
 
   /// Pairs with the heavy_barrier() of a thread that is about to sleep: either it sees what we
   /// queued, or we see that it sleeps. Where the kernel has no membarrier, both are full fences.
@@ -252,13 +262,14 @@ private:
   bool help_ancestor(Task* task);
   void notify_slow();
   void trace(Task* task);
+  void note_end(Task* task, std::uintptr_t seal);
 
   static std::atomic<bool> asymmetric_;  // Whether the kernel has membarrier; the same for all.
   static std::atomic<int> fence_word_;
 
   std::uint16_t index_ = 0;
   std::uint64_t serial_ = 0;
-  enum Special : unsigned { kTracing = 1, kStopping = 2, kCancels = 4 };
+  enum Special : unsigned { kTracing = 1, kStopping = 2, kCancels = 4, kRemoteTasks = 8 };
   std::atomic<unsigned> special_{0};  // Why tasks must be looked at before they start.
 
   // The idle line: read at every submission, written when threads go idle or wake.

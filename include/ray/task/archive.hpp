@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -136,8 +137,9 @@ public:
   using Piece = std::span<const std::byte>;
 
   explicit InputArchive(Piece bytes, std::span<const Piece> beside = {},
-                        detail::ReferenceTable* references = nullptr)
-      : bytes_(bytes), beside_(beside), references_(references) {}
+                        detail::ReferenceTable* references = nullptr,
+                        std::shared_ptr<void> keeper = nullptr)
+      : bytes_(bytes), beside_(beside), references_(references), keeper_(std::move(keeper)) {}
 
   template <class... T>
   InputArchive& operator()(T&&... values) {
@@ -174,6 +176,8 @@ public:
   /// Contiguous numbers of `unit` bytes each, wherever they lie; valid as long as the bytes.
   Piece read_block(std::size_t unit, std::string_view type);
   detail::Object* read_reference(detail::Object* (*make)(std::uint64_t), std::string_view type);
+  /// What keeps the blocks beside the bytes where they are; null if nothing does.
+  const std::shared_ptr<void>& keeper() const noexcept { return keeper_; }
   detail::ActorCore* read_actor(const detail::ActorClass* actor_class);
   [[noreturn]] void fail(std::string_view type, std::string_view what) const;
 
@@ -184,6 +188,7 @@ private:
   Piece bytes_;
   std::span<const Piece> beside_;
   detail::ReferenceTable* references_;
+  std::shared_ptr<void> keeper_;
   std::size_t at_ = 0;
   std::size_t next_beside_ = 0;
   int depth_ = 0;

@@ -101,6 +101,8 @@ struct ObjectCodec {
   // Tasks only.
   std::uint32_t results;  // 0: one; else so many objects; ~0: a stream.
   void (*write_arguments)(OutputArchive&, Task*);
+  /// The object of one of several results.
+  Object* (*element)(Task*, std::uint32_t part);
   const RecordType* type;
 };
 
@@ -229,6 +231,8 @@ struct Element : Object {
 };
 
 void destroy_object(Object* object) noexcept;
+/// What is told of the end of an object that other processes know; set by the runtime.
+extern std::atomic<void (*)(Object*) noexcept> forget_shared;
 /// Seals if pending, gives `references` back (kRuntimeRef: the maker leaves), and tells all
 /// waiters; false, and none of it, if it was sealed.
 bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references = 0) noexcept;
@@ -237,6 +241,11 @@ void leave_object(Object* object) noexcept;
 
 inline void retain(Object* object, std::uint32_t count = 1) noexcept {
   object->refs.fetch_add(count, std::memory_order_relaxed);
+}
+
+/// See kRetired. Placeholders are looked up in a table, so their count must be exact.
+inline bool retires(const Object* object) noexcept {
+  return object->ops->retires && !static_cast<const Task*>(object)->has(kRemote);
 }
 
 void release_slow(Object* object, std::uint32_t count) noexcept;

@@ -1,0 +1,371 @@
+// What a client asks for: tasks, references, room in the store.
+#include "runtime/client.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include <ray/error.hpp>
+#include <ray/task/record_types.hpp>
+
+#include <ray/detail/records.hpp>
+
+#include "runtime/failures.hpp"
+#include "runtime/parts.hpp"
+#include "runtime/references.hpp"
+#include "runtime/shared_objects.hpp"
+#include "task/stored_layout.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr std::size_t kChangesMax = 256;  // So many are sent together at most.
+
+}  // namespace
+
+/// A request whose answer a thread waits for.
+struct Client::Pending {
+  Parker* parker = nullptr;
+  std::atomic<bool> done{false};
+  Message answer;
+};
+
+Client::Client(EngineParts& parts) : parts_(parts) { watch_shared_objects(); }
+
+std::uint16_t Client::engine_index() const { return parts_.engine.index(); }
+
+void Client::open(std::unique_ptr<Channel> channel) {
+  channel_ = std::move(channel);
+  background_ = std::thread([this] { background(); });
+}
+
+void Client::send(Message message) {
+  const std::lock_guard lock(send_mutex_);
+  flush_changes();
+  channel_->send(std::move(message));
+}
+
+/// Requires: send_mutex_.
+void Client::flush_changes() {
+  if (!has_changes_.load(std::memory_order_relaxed)) return;
+  has_changes_.store(false, std::memory_order_relaxed);
+  if (!changes_.empty()) channel_->send(message::References{std::exchange(changes_, {})});
+  if (!wants_.empty()) channel_->send(message::Want{std::exchange(wants_, {})});
+  if (!unpins_.empty()) channel_->send(message::Unpin{std::exchange(unpins_, {})});
+}
+
+void Client::flush() {
+  if (!has_changes_.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(send_mutex_);
+  flush_changes();
+}
+
+void Client::count_reference(std::uint64_t id, std::int32_t change) {
+  bool first = false;
+  {
+    const std::lock_guard lock(send_mutex_);
+    changes_.emplace_back(id, change);
+    first = !has_changes_.exchange(true, std::memory_order_relaxed);
+    if (changes_.size() >= kChangesMax) flush_changes();
+  }
+  if (first) stir();
+}
+
+void Client::want(std::uint64_t id) {
+  const std::lock_guard lock(send_mutex_);
+  changes_.emplace_back(id, 1);
+  wants_.push_back(id);
+  has_changes_.store(true, std::memory_order_relaxed);
+}
+
+void Client::unpin(std::uint64_t object) {
+  bool first = false;
+  {
+    const std::lock_guard lock(send_mutex_);
+    unpins_.push_back(object);
+    first = !has_changes_.exchange(true, std::memory_order_relaxed);
+    if (unpins_.size() >= kChangesMax) flush_changes();
+  }
+  if (first) stir();
+}
+
+// --- requests and answers ---
+
+Message Client::ask(std::uint64_t request, Message message) {
+  Pending pending;
+  pending.parker = &Parker::mine();
+  {
+    const std::lock_guard lock(answers_mutex_);
+    pending_.emplace(request, &pending);
+  }
+  send(std::move(message));
+  wait(Parker::mine(), nullptr, [&] {
+    return pending.done.load(std::memory_order_acquire) ||
+           stopping_.load(std::memory_order_acquire);
+  });
+  const std::lock_guard lock(answers_mutex_);
+  pending_.erase(request);
+  if (!pending.done.load(std::memory_order_acquire)) {
+    throw Error("ray: the runtime was shut down during a request");
+  }
+  return std::move(pending.answer);
+}
+
+void Client::answer(std::uint64_t request, Message message) {
+  const std::lock_guard lock(answers_mutex_);
+  const auto found = pending_.find(request);
+  if (found == pending_.end()) return;
+  Pending& pending = *found->second;
+  Parker* parker = pending.parker;
+  pending.answer = std::move(message);
+  pending.done.store(true, std::memory_order_release);
+  parker->unpark();
+}
+
+Place Client::reserve(std::uint64_t size) {
+  const std::uint64_t request = next_request();
+  Message message = ask(request, message::Reserve{.request = request, .size = size});
+  auto& reserved = std::get<message::Reserved>(message);
+  if (!reserved.failure.empty()) {
+    std::rethrow_exception(failure_from(decode_failure(reserved.failure))->exception);
+  }
+  return reserved.place;
+}
+
+void Client::fetch(Encoded& encoded, std::uint64_t object) {
+  const std::uint64_t request = fetch_key(object);
+  Message message;
+  {
+    // One at a time for an object: the answer names nothing else.
+    const std::lock_guard lock(fetch_mutex_);
+    message = ask(request, message::Fetch{object});
+  }
+  auto& fetched = std::get<message::Fetched>(message);
+  if (fetched.value.kind == WireValue::Kind::failure) {
+    std::rethrow_exception(failure_from(decode_failure(fetched.value.bytes))->exception);
+  }
+  encoded.pin = std::make_shared<Pin>(parts_.engine.index(), object);
+  encoded.value = std::move(fetched.value);
+}
+
+Pin::~Pin() {
+  const EngineScope scope(engine_);
+  Engine* home = scope.engine();
+  if (home != nullptr && home->parts().client != nullptr) home->parts().client->unpin(object_);
+}
+
+// --- values out ---
+
+WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> contains) {
+  WireValue value;
+  value.contains = std::move(contains);
+  if (archive.beside().empty() && archive.bytes().size() < inline_bytes_) {
+    value.bytes = archive.bytes();
+    return value;
+  }
+  std::vector<std::uint64_t> sizes;
+  for (const auto& piece : archive.beside()) sizes.push_back(piece.size());
+  value.kind = WireValue::Kind::stored;
+  value.place = reserve(stored_size(archive.bytes().size(), sizes));
+  write_stored(channel_->room(value.place).data(), archive.bytes(), archive.beside());
+  return value;
+}
+
+WireValue Client::encode_value(Object* object, std::uint32_t part, Aliases& aliases) {
+  References references(*this, aliases);
+  OutputArchive out(inline_bytes_, &references);
+  object->ops->codec->write(out, object, part);
+  return pack(out, references.take_contains());
+}
+
+WireValue Client::encode_sealed(Object* object, Aliases& aliases) {
+  if (has_value(object)) return encode_value(object, 0, aliases);
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes = encode_failure(parts_of(*failure_of(object)));
+  return value;
+}
+
+std::uint64_t Client::identify(Object* object, Aliases& aliases) {
+  const std::uint16_t engine = parts_.engine.index();
+  const std::uint64_t id = object->task_id();
+  const Task* producer = producer_of(object);
+  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine) return id;
+  if (producer == nullptr && is_shared(engine, id, object)) return id;
+  // Of this process, or another runtime's.
+  if (!object->sealed()) Engine::wait(object);
+  if (producer == nullptr && (object->waiters.load(std::memory_order_acquire) & kShared) == 0) {
+    WireValue value = encode_sealed(object, aliases);
+    // Two threads may come here at once: the node takes the second for another reference.
+    enter_shared(engine, id, object);
+    object->waiters.fetch_or(kShared, std::memory_order_acq_rel);
+    send(message::Put{.object = id, .value = std::move(value)});
+    return id;
+  }
+  const auto [parent, index] = parts_.engine.next_identity();
+  const std::uint64_t alias = child_id(parent, index);
+  send(message::Put{.object = alias, .value = encode_sealed(object, aliases)});
+  aliases.push_back(alias);
+  return alias;
+}
+
+void Client::give_back(const Aliases& aliases) {
+  for (const std::uint64_t alias : aliases) count_reference(alias, -1);
+}
+
+void Client::put(Object* object) {
+  Aliases aliases;
+  References references(*this, aliases);
+  OutputArchive out(inline_bytes_, &references);
+  try {
+    object->ops->codec->write(out, object, 0);
+  } catch (const SerializationError&) {
+    return;  // It may never have to leave this process.
+  }
+  if (out.beside().empty() && out.bytes().size() < inline_bytes_) return;
+  WireValue value = pack(out, references.take_contains());
+  WireValue absent;
+  absent.kind = WireValue::Kind::absent;
+  absent.place.size = value.place.size;
+  const std::uint64_t id = object->task_id();
+  enter_shared(parts_.engine.index(), id, object);
+  send(message::Put{.object = id, .value = std::move(value)});
+  give_back(aliases);
+  object->ops->drop(object, kValue);
+  ::new (object->value())
+      Encoded*(new Encoded{.value = std::move(absent), .engine = parts_.engine.index(), .pin = {}});
+  object->waiters.store(kEncoded | kShared, std::memory_order_release);
+}
+
+// --- tasks ---
+
+void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
+  const ObjectCodec& codec = *task->ops->codec;
+  spec.parent = task->parent;
+  spec.index = task->index;
+  spec.function = codec.type->id;
+  spec.results = codec.results;
+  spec.demand.cpu = task->has(kNoCpu) ? 0 : kCpuUnit;
+  spec.max_retries = TaskOptions{}.max_retries;
+  spec.backpressure = TaskOptions{}.generator_backpressure;
+  spec.name = codec.type->name();
+  if (const TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
+    if (extra->has_demand) spec.demand = extra->demand;
+    if (extra->retries_given) spec.max_retries = extra->max_retries;
+    spec.retry_exceptions = extra->retry_exceptions;
+    if (extra->backpressure > 0) spec.backpressure = extra->backpressure;
+    if (!extra->name.empty()) spec.name = extra->name;
+  }
+  if (const std::string_view why = why_not_sent(*codec.type); !why.empty()) {
+    throw UnknownFunctionError("ray: '" + task_name(task) +
+                               "' cannot be called in another process: " + std::string(why));
+  }
+  struct Context {
+    Client& client;
+    TaskSpec& spec;
+    Aliases& aliases;
+  } context{*this, spec, aliases};
+  task->ops->arguments(
+      task,
+      [](void* given, Object* argument) {
+        auto& into = *static_cast<Context*>(given);
+        into.spec.needs.push_back(into.client.identify(argument, into.aliases));
+      },
+      &context);
+  References references(*this, aliases);
+  OutputArchive out(inline_bytes_, &references);
+  codec.write_arguments(out, task);
+  spec.arguments = pack(out, references.take_contains());
+}
+
+void Client::submit(Task* task) {
+  message::Submit submit;
+  Aliases aliases;
+  const std::exception_ptr error = thrown_by([&] { fill(submit.task, task, aliases); });
+  if (error != nullptr) {
+    store_failure(task, make_failure(error, task_name(task)));
+    parts_.engine.complete(task, kFailed);
+    return;
+  }
+  const std::uint16_t engine = parts_.engine.index();
+  const std::uint64_t id = task->task_id();
+  const std::uint32_t results = submit.task.results;
+  if (results == kOneResult) {
+    enter_shared(engine, id, task);
+  } else if (results != kStreamResults) {
+    const std::lock_guard lock(results_mutex_);
+    several_.emplace(id, std::pair(task, results));
+    for (std::uint32_t i = 0; i < results; ++i) {
+      enter_shared(engine, result_id(id, results, i), task->ops->codec->element(task, i));
+    }
+  }
+  task->ops->release_arguments(task);
+  send(std::move(submit));
+  give_back(aliases);
+}
+
+void Client::cancel(std::uint64_t task, CancelOptions options) {
+  send(message::Cancel{.task = task, .force = options.force, .recursive = options.recursive});
+}
+
+// --- what the node says ---
+
+void Client::receive(Message message) {
+  std::visit([this](auto& each) { on(std::move(each)); }, message);
+}
+
+void Client::seal(std::uint64_t id, WireValue&& value) {
+  Object* object = find_shared(parts_.engine.index(), id);
+  if (object == nullptr) return;  // Nobody here wants it any more.
+  std::uintptr_t seal = kEncoded;
+  if (value.kind == WireValue::Kind::failure) {
+    FailurePtr failure;
+    const std::exception_ptr error =
+        thrown_by([&] { failure = failure_from(decode_failure(value.bytes)); });
+    store_failure(object, error == nullptr ? std::move(failure) : make_failure(error, ""));
+    seal = kFailed;
+  } else {
+    ::new (object->value()) Encoded*(
+        new Encoded{.value = std::move(value), .engine = parts_.engine.index(), .pin = {}});
+  }
+  Task* task = producer_of(object);
+  if (task == static_cast<Object*>(object)) {
+    parts_.engine.complete_remote(task, seal);
+  } else if (task == nullptr) {
+    if (!seal_object(object, seal, kRuntimeRef)) object->ops->drop(object, seal);
+  } else {
+    if (!seal_object(object, seal)) object->ops->drop(object, seal);
+    bool last = false;
+    {
+      const std::lock_guard lock(results_mutex_);
+      const auto found = several_.find(task->task_id());
+      last = found != several_.end() && --found->second.second == 0;
+      if (last) several_.erase(found);
+    }
+    if (last) {
+      ::new (task->value()) Encoded*(nullptr);
+      parts_.engine.complete_remote(task, kEncoded);
+    }
+  }
+  release(object);
+}
+
+void Client::on(message::Sealed&& sealed) { seal(sealed.object, std::move(sealed.value)); }
+void Client::on(message::Reserved&& reserved) {
+  const std::uint64_t request = reserved.request;
+  answer(request, std::move(reserved));
+}
+void Client::on(message::Fetched&& fetched) {
+  const std::uint64_t request = fetch_key(fetched.object);
+  answer(request, std::move(fetched));
+}
+void Client::on(message::Answer&& text) {
+  const std::uint64_t request = text.request;
+  answer(request, std::move(text));
+}
+void Client::on(message::ActorFound&& found) {
+  const std::uint64_t request = found.request;
+  answer(request, std::move(found));
+}
+
+}  // namespace ray::detail

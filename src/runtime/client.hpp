@@ -1,0 +1,207 @@
+// A process as the node sees it: it submits tasks and holds references, whether it is the driver or
+// a worker (docs/processes.md). Stands between an Engine and the messages.
+//
+// A record whose task was sent off stays as the placeholder of its result. The node says when the
+// result is there, and the placeholder is sealed with the bytes; the first who asks for the value
+// makes it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <ray/options.hpp>
+#include <ray/task/archive.hpp>
+
+#include "runtime/channel.hpp"
+
+namespace ray::detail {
+
+struct EngineParts;
+
+/// The node's order to run a task here. In the task's extra.
+struct Order {
+  std::int32_t attempt = 0;
+};
+
+/// Bytes in the store that this process may read until this ends.
+class Pin {
+public:
+  Pin(std::uint16_t engine, std::uint64_t object) : engine_(engine), object_(object) {}
+  ~Pin();
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+
+private:
+  std::uint16_t engine_;
+  std::uint64_t object_;
+};
+
+/// The value of an object sealed with kEncoded. Lies where the value will.
+struct Encoded {
+  WireValue value;
+  std::uint16_t engine = 0;  // Whose client can fetch it.
+  std::shared_ptr<Pin> pin;  // When stored.
+};
+
+class References;
+
+/// Threads: any, unless said. Owns: its channel, and a thread that polls it while nobody waits.
+class Client final : public Channel::Receiver {
+public:
+  /// Objects that were sent only for one value: given back once that is on its way.
+  using Aliases = std::vector<std::uint64_t>;
+  /// A wait that the node knows of.
+  struct Wait {
+    Parker* parker = nullptr;
+    std::uint64_t task = 0;
+    std::atomic<bool> hopeless{false};  // Then `why` says why.
+    std::string why;
+  };
+
+  explicit Client(EngineParts& parts);
+  ~Client() override;
+
+  /// Before anything else.
+  void open(std::unique_ptr<Channel> channel);
+  /// Nothing comes any more.
+  void close();
+  Channel& channel() { return *channel_; }
+  std::uint16_t engine_index() const;
+
+  // --- what this process asks for (client.cpp) ---
+
+  /// Takes over the runtime's reference. A task that cannot be sent fails with SerializationError.
+  void submit(Task* task);
+  void cancel(std::uint64_t task, CancelOptions options);
+  /// References taken or given back: told before the next message, or soon.
+  void count_reference(std::uint64_t id, std::int32_t change);
+  /// A reference to an object that another process made; its seal is to be told.
+  void want(std::uint64_t id);
+  void unpin(std::uint64_t object);
+  void flush();
+  /// Brings an absent value into memory. Throws Error.
+  void fetch(Encoded& encoded, std::uint64_t object);
+  /// A value that was put: a large one goes to the store at once, a small one stays until it crosses.
+  void put(Object* object);
+  /// The id under which the node knows the object; it is sent there if it is not.
+  std::uint64_t identify(Object* object, Aliases& aliases);
+
+  // --- waiting (client_wait.cpp) ---
+
+  /// Until `over`, or the deadline. Handles messages meanwhile, and runs nested tasks.
+  template <class Over>
+  void wait(Parker& parker, const Clock::time_point* deadline, const Over& over) {
+    wait_until(parker, deadline, &over,
+               [](const void* context) { return (*static_cast<const Over*>(context))(); });
+  }
+  /// Tells the node that the task that runs here waits for `count` of them; false if it is none of
+  /// the node's.
+  bool blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count);
+  void unblocked(Wait& wait);
+
+  // --- worker processes (client_work.cpp) ---
+
+  /// The end of a task that has an order. `seal`: how it ended; its value is in its place.
+  void finished(Task* task, std::uintptr_t seal);
+  void began(Task* task);
+  /// Runs what the node sends until it says Exit.
+  void work();
+
+  void receive(Message message) override;
+
+private:
+  struct Pending;
+  enum class Rest : std::uint8_t { no, while_others_wait, until_rung };
+
+  void wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
+                  bool (*is_over)(const void*));
+  void send(Message message);
+  void background();
+  void stir();
+  void flush_changes();
+
+  Message ask(std::uint64_t request, Message message);
+  void answer(std::uint64_t request, Message message);
+  std::uint64_t next_request() { return requests_.fetch_add(1) + 1; }
+  /// Answers to Fetch name the object, not a request.
+  static std::uint64_t fetch_key(std::uint64_t object) { return object | std::uint64_t{1} << 63; }
+  Place reserve(std::uint64_t size);
+
+  WireValue pack(const OutputArchive& archive, std::vector<std::uint64_t> contains);
+  WireValue encode_value(Object* object, std::uint32_t part, Aliases& aliases);
+  WireValue encode_sealed(Object* object, Aliases& aliases);
+  void give_back(const Aliases& aliases);
+  void fill(TaskSpec& spec, Task* task, Aliases& aliases);
+
+  void seal(std::uint64_t id, WireValue&& value);
+  bool nests_here() const;
+  bool run_nested();
+  void run(message::Run&& run);
+  void refuse(const message::Run& run, const std::exception_ptr& error);
+  void give_back_queue();
+  Task* make_task(message::Run& run);
+
+  void on(message::Sealed&& sealed);
+  void on(message::Reserved&& reserved);
+  void on(message::Fetched&& fetched);
+  void on(message::Answer&& text);
+  void on(message::ActorFound&& found);
+  void on(message::Deadlock&& deadlock);
+  void on(message::Run&& run);
+  void on(message::Recall&& recall);
+  void on(message::CancelTask&& cancel);
+  void on(message::Exit&& exit);
+  /// What only a node is told.
+  template <class Other>
+  void on(Other&&) {}
+
+  EngineParts& parts_;
+  std::unique_ptr<Channel> channel_;
+  std::uint64_t inline_bytes_ = std::uint64_t{100} << 10;
+  ClientId number_ = kDriverClient;
+
+  std::mutex send_mutex_;  // Keeps messages in order. Guards the three lists.
+  std::vector<std::pair<std::uint64_t, std::int32_t>> changes_;
+  std::vector<std::uint64_t> wants_;
+  std::vector<std::uint64_t> unpins_;
+  std::atomic<bool> has_changes_{false};
+
+  std::mutex answers_mutex_;
+  std::unordered_map<std::uint64_t, Pending*> pending_;  // Guarded by answers_mutex_.
+  std::atomic<std::uint64_t> requests_{0};
+  std::mutex fetch_mutex_;
+
+  // Tasks of several results: how many are not sealed yet. Guarded by results_mutex_.
+  std::mutex results_mutex_;
+  std::unordered_map<std::uint64_t, std::pair<Task*, std::uint32_t>> several_;
+
+  // What a worker has to do. Guarded by work_mutex_.
+  std::mutex work_mutex_;
+  std::deque<message::Run> queue_;
+  std::deque<message::Run> nested_;  // On top of the task that is blocked.
+  std::unordered_map<std::uint64_t, Task*> running_;
+  std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
+  bool exit_ = false;
+
+  std::atomic<int> waiting_{0};
+  std::atomic<bool> stopping_{false};
+  std::atomic<Rest> resting_{Rest::no};
+  std::atomic<Parker*> background_parker_{nullptr};
+  std::thread background_;
+};
+
+/// Reads a value that lies in the message or in the store. `pin` keeps it there.
+void read_wire_value(Client& client, const WireValue& value, std::shared_ptr<Pin> pin,
+                     const std::function<void(InputArchive&)>& read);
+/// Whether another task may run on top of this thread's stack.
+bool room_on_stack(ThreadContext& context);
+
+}  // namespace ray::detail

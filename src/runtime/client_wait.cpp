@@ -1,0 +1,142 @@
+// Who reads what the node sends: whoever waits for something does it himself, so that a call there
+// and back costs no thread switch. While nobody waits, a thread of the client's own looks: often
+// while messages come, seldom after, and once all is quiet the node rings a bell for it.
+#include <algorithm>
+
+#include "runtime/client.hpp"
+#include "runtime/parts.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr auto kNap = std::chrono::microseconds(200);
+constexpr auto kNapsFor = std::chrono::milliseconds(20);
+constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
+
+}  // namespace
+
+void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
+                        bool (*is_over)(const void*)) {
+  waiting_.fetch_add(1, std::memory_order_seq_cst);
+  channel_->attend(true);
+  flush();
+  const auto spin = parts_.options.spin_us;
+  auto spin_until = Clock::time_point::min();
+  while (!is_over(over)) {
+    if (run_nested() || channel_->poll()) {
+      spin_until = Clock::time_point::min();
+      continue;
+    }
+    const auto now = Clock::now();
+    if (deadline != nullptr && now >= *deadline) break;
+    if (spin_until == Clock::time_point::min()) spin_until = now + spin;
+    if (now < spin_until) {
+      for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
+      continue;
+    }
+    channel_->attend(false);
+    channel_->sleep(parker, deadline);
+    channel_->attend(true);
+    spin_until = Clock::time_point::min();
+  }
+  channel_->attend(false);
+  // The other thread may have gone to sleep because this one read.
+  if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+      resting_.load(std::memory_order_seq_cst) == Rest::while_others_wait) {
+    background_parker_.load(std::memory_order_acquire)->unpark();
+  }
+}
+
+void Client::stir() {
+  if (resting_.load(std::memory_order_seq_cst) == Rest::until_rung) {
+    background_parker_.load(std::memory_order_acquire)->unpark();
+  }
+}
+
+void Client::background() {
+  Parker& parker = Parker::mine();
+  background_parker_.store(&parker, std::memory_order_release);
+  thread_context.engine = &parts_.engine;
+  auto busy = Clock::now();
+  while (!stopping_.load(std::memory_order_acquire)) {
+    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      resting_.store(Rest::while_others_wait, std::memory_order_seq_cst);
+      const auto until = Clock::now() + kWhileOthersWait;
+      if (waiting_.load(std::memory_order_seq_cst) != 0) parker.park_until(&until);
+      resting_.store(Rest::no, std::memory_order_seq_cst);
+      busy = Clock::now();
+      continue;
+    }
+    flush();
+    if (channel_->poll()) {
+      busy = Clock::now();
+      continue;
+    }
+    const auto now = Clock::now();
+    if (now - busy < kNapsFor) {
+      const auto until = now + kNap;
+      parker.park_until(&until);
+      continue;
+    }
+    resting_.store(Rest::until_rung, std::memory_order_seq_cst);
+    if (!has_changes_.load(std::memory_order_seq_cst) &&
+        !stopping_.load(std::memory_order_seq_cst)) {
+      channel_->sleep(parker, nullptr);
+    }
+    resting_.store(Rest::no, std::memory_order_seq_cst);
+    busy = Clock::now();
+  }
+}
+
+void Client::close() {
+  stopping_.store(true, std::memory_order_seq_cst);
+  if (!background_.joinable()) return;
+  while (background_parker_.load(std::memory_order_acquire) == nullptr) std::this_thread::yield();
+  background_parker_.load()->unpark();
+  background_.join();
+  flush();
+}
+
+Client::~Client() { close(); }
+
+// --- tasks that wait ---
+
+bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count) {
+  const Task* task = thread_context.task();
+  const TaskExtra* extra =
+      task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
+  if (extra == nullptr || extra->order == nullptr) return false;
+  message::Blocked blocked;
+  blocked.task = task->task_id();
+  blocked.count = static_cast<std::uint32_t>(count);
+  blocked.may_nest = nests_here();
+  for (std::size_t i = 0; i < size; ++i) blocked.objects.push_back(objects[i]->task_id());
+  wait.task = blocked.task;
+  {
+    const std::lock_guard lock(work_mutex_);
+    waits_[wait.task] = &wait;
+  }
+  give_back_queue();
+  send(std::move(blocked));
+  return true;
+}
+
+void Client::unblocked(Wait& wait) {
+  {
+    const std::lock_guard lock(work_mutex_);
+    waits_.erase(wait.task);
+  }
+  send(message::Unblocked{wait.task});
+}
+
+void Client::on(message::Deadlock&& deadlock) {
+  const std::lock_guard lock(work_mutex_);
+  const auto found = waits_.find(deadlock.task);
+  if (found == waits_.end()) return;
+  found->second->why = std::move(deadlock.why);
+  found->second->hopeless.store(true, std::memory_order_release);
+  found->second->parker->unpark();
+}
+
+}  // namespace ray::detail

@@ -1,0 +1,258 @@
+// What a worker process does: it runs what the node sends.
+#include <algorithm>
+
+#include <ray/error.hpp>
+#include <ray/runtime/actor_core.hpp>
+#include <ray/task/record_types.hpp>
+
+#include <ray/detail/records.hpp>
+
+#include "runtime/failures.hpp"
+#include "runtime/parts.hpp"
+#include "runtime/references.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constinit thread_local Client* works_for = nullptr;  // Set on the thread that runs plain tasks.
+
+/// The arguments that were given as references, as the node sent their values.
+class SentNeeds final : public Needs {
+public:
+  SentNeeds(message::Run& run, std::uint16_t engine) : run_(run), engine_(engine) {}
+  Object* take(Object* (*make)(std::uint64_t id)) override {
+    if (next_ >= run_.values.size() || next_ >= run_.task.needs.size()) {
+      throw SerializationError("ray: task '" + run_.task.name + "' was sent with " +
+                               std::to_string(run_.values.size()) + " objects; it needs more");
+    }
+    const std::uint64_t id = run_.task.needs[next_];
+    WireValue& value = run_.values[next_++];
+    Object* object = make(id);
+    if (value.kind == WireValue::Kind::failure) {
+      store_failure(object, failure_from(decode_failure(value.bytes)));
+      seal_object(object, kFailed, kRuntimeRef);
+      return object;
+    }
+    std::shared_ptr<Pin> pin;
+    if (value.kind == WireValue::Kind::stored) pin = std::make_shared<Pin>(engine_, id);
+    ::new (object->value()) Encoded*(
+        new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
+    seal_object(object, kEncoded, kRuntimeRef);
+    return object;
+  }
+  bool all_taken() const { return next_ == run_.values.size(); }
+
+private:
+  message::Run& run_;
+  std::uint16_t engine_;
+  std::size_t next_ = 0;
+};
+
+Bytes failure_bytes(const std::exception_ptr& error, const std::string& task) {
+  return encode_failure(parts_of(*make_failure(error, task)));
+}
+
+}  // namespace
+
+bool Client::nests_here() const {
+  const Task* task = thread_context.task();
+  return works_for == this && task != nullptr && task->ops->kind == ObjectKind::task;
+}
+
+void Client::on(message::Run&& run) {
+  if (run.task.kind == TaskKind::task) {
+    const std::lock_guard lock(work_mutex_);
+    (run.nested ? nested_ : queue_).push_back(std::move(run));
+    return;
+  }
+}
+
+void Client::on(message::Recall&&) { give_back_queue(); }
+
+void Client::on(message::Exit&&) {
+  const std::lock_guard lock(work_mutex_);
+  exit_ = true;
+}
+
+void Client::give_back_queue() {
+  message::GiveBack back;
+  {
+    const std::lock_guard lock(work_mutex_);
+    for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
+    queue_.clear();
+  }
+  if (!back.tasks.empty()) send(std::move(back));
+}
+
+void Client::on(message::CancelTask&& cancel) {
+  Task* task = nullptr;
+  {
+    const std::lock_guard lock(work_mutex_);
+    const auto found = running_.find(cancel.task);
+    if (found != running_.end()) {
+      task = found->second;
+      retain(task);
+    } else {
+      const auto is_it = [&](const message::Run& run) { return run.task.id() == cancel.task; };
+      if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) == 0) return;
+    }
+  }
+  if (task == nullptr) {
+    send(message::GiveBack{{cancel.task}});
+    return;
+  }
+  parts_.engine.cancel_here(task);
+  release(task);
+}
+
+Task* Client::make_task(message::Run& run) {
+  const RecordType* type = find_record_type(run.task.function);
+  if (type == nullptr) {
+    throw UnknownFunctionError("ray: '" + run.task.name +
+                               "' is not known in this worker process; was the executable replaced "
+                               "while the program runs?");
+  }
+  SentNeeds needs(run, parts_.engine.index());
+  Task* task = nullptr;
+  std::shared_ptr<Pin> pin;
+  if (run.task.arguments.kind == WireValue::Kind::stored) {
+    pin = std::make_shared<Pin>(parts_.engine.index(), arguments_id(run.task.id()));
+  }
+  read_wire_value(*this, run.task.arguments, pin, [&](InputArchive& in) {
+    task = type->make(in, needs);
+    in.finish(run.task.name);
+  });
+  task->parent = run.task.parent;
+  task->index = run.task.index;
+  task->engine = parts_.engine.index();
+  TaskExtra& extra = extra_of(task);
+  extra.order = std::make_unique<Order>(Order{.attempt = run.attempt});
+  extra.attempt = run.attempt;
+  extra.name = run.task.name;
+  extra.max_retries = run.task.max_retries;
+  extra.retries_given = true;
+  extra.retry_exceptions = run.task.retry_exceptions;
+  extra.backpressure = run.task.backpressure;
+  task->flags |= kNoCpu;  // The node has seen to it.
+  if (run.task.retry_exceptions && run.task.max_retries != 0) task->flags |= kRetryable;
+  return task;
+}
+
+void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
+  message::Done done;
+  done.task = run.task.id();
+  done.attempt = run.attempt;
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes = failure_bytes(error, run.task.name);
+  done.values.push_back(std::move(value));
+  send(std::move(done));
+}
+
+void Client::run(message::Run&& run) {
+  send(message::Began{run.task.id()});
+  Task* task = nullptr;
+  const std::exception_ptr error = thrown_by([&] { task = make_task(run); });
+  if (error != nullptr) {
+    refuse(run, error);
+    return;
+  }
+  {
+    const std::lock_guard lock(work_mutex_);
+    running_[run.task.id()] = task;
+  }
+  parts_.engine.run_task(task);
+}
+
+bool Client::run_nested() {
+  if (works_for != this) return false;
+  message::Run next;
+  {
+    const std::lock_guard lock(work_mutex_);
+    if (nested_.empty()) return false;
+    next = std::move(nested_.front());
+    nested_.pop_front();
+  }
+  if (!room_on_stack(thread_context)) {
+    send(message::GiveBack{{next.task.id()}});
+    return true;
+  }
+  run(std::move(next));
+  return true;
+}
+
+void Client::began(Task* task) { send(message::Began{task->task_id()}); }
+
+void Client::finished(Task* task, std::uintptr_t seal) {
+  message::Done done;
+  done.task = task->task_id();
+  done.attempt = extra_of(task).order->attempt;
+  Aliases aliases;
+  const std::uint32_t results = task->ops->codec->results;
+  const std::exception_ptr error = thrown_by([&] {
+    if (task->sealed()) {
+      std::rethrow_exception(failure_of(task)->exception);
+    } else if (seal == kValue && results == kOneResult) {
+      done.values.push_back(encode_value(task, 0, aliases));
+    } else if (seal == kValue && results != kStreamResults) {
+      for (std::uint32_t i = 0; i < results; ++i) {
+        done.values.push_back(encode_value(task, i, aliases));
+      }
+    }
+  });
+  if (error != nullptr || seal == kFailed) {
+    WireValue value;
+    value.kind = WireValue::Kind::failure;
+    value.bytes = error != nullptr ? failure_bytes(error, task_name(task))
+                                   : encode_failure(parts_of(*stored_failure(task)));
+    done.values.assign(1, std::move(value));
+  }
+  {
+    const std::lock_guard lock(work_mutex_);
+    running_.erase(done.task);
+  }
+  send(std::move(done));
+  give_back(aliases);
+  if (results == kOneResult) release(task);  // The caller's, who is not here.
+}
+
+void Client::work() {
+  ThreadContext& context = thread_context;
+  context.engine = &parts_.engine;
+  context.is_worker = true;
+  context.worker_number = number_;
+  works_for = this;
+  Parker& parker = Parker::mine();
+  for (;;) {
+    if (Task* errand = parts_.pop_errand()) {
+      parts_.engine.run_chain(errand);
+      continue;
+    }
+    message::Run next;
+    bool has = false;
+    bool leave = false;
+    {
+      const std::lock_guard lock(work_mutex_);
+      has = !queue_.empty();
+      leave = exit_;
+      if (has && !leave) {
+        next = std::move(queue_.front());
+        queue_.pop_front();
+      }
+    }
+    if (leave) break;
+    if (has) {
+      run(std::move(next));
+      continue;
+    }
+    wait(parker, nullptr, [&] {
+      if (parts_.errand_count.load(std::memory_order_acquire) != 0) return true;
+      const std::lock_guard lock(work_mutex_);
+      return exit_ || !queue_.empty();
+    });
+  }
+  works_for = nullptr;
+}
+
+}  // namespace ray::detail

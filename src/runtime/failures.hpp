@@ -1,0 +1,16 @@
+// Failures that leave the process, and come back.
+#pragma once
+
+#include <ray/error.hpp>
+
+#include "task/failure_codec.hpp"
+
+namespace ray::detail {
+
+/// What is left of a failure where its exception cannot go.
+FailureParts parts_of(const Failure& failure);
+/// An exception like the one that was thrown: of the same type where that is one of ours, of the
+/// standard library's, or registered; else a TaskError that says what it was.
+FailurePtr failure_from(FailureParts parts);
+
+}  // namespace ray::detail
