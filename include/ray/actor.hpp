@@ -240,6 +240,7 @@ struct CreationOf final : Creation {
       .results = 0,
       .write_arguments = write_arguments,
       .element = nullptr,
+    .stream = nullptr,
       .type = &type};
   static constexpr ObjectOps ops = {
       .destroy = destroy,

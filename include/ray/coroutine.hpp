@@ -106,7 +106,15 @@ public:
   /// The reader has gone: the task is cancelled.
   void abandon() noexcept;
 
+  // Where the generator runs in another process than its reader.
+  /// Reader's side: an item came, encoded in the tail's place. False if nobody will read it.
+  bool arrive();
+  /// Generator's side: the reader has taken so many items in all.
+  void credit(std::uint32_t items) noexcept;
+
 private:
+  bool send(CoroutineWaiter& node, PromiseBase& promise);
+
   struct Items;  // What both sides touch, under a lock; in src/runtime/stream.cpp.
   ~StreamCore();
 

@@ -69,6 +69,8 @@ struct ActorCore {
   ActorOptions options;
   Demand demand;
 
+  bool remote = false;  // Lives in another process: this stands for it, and has no object.
+
   std::atomic<std::uint32_t> refs{1};
   std::atomic<std::uint32_t> handles{1};
 
@@ -142,6 +144,17 @@ void actor_bury(ActorCore& core, std::exception_ptr reason);
 void actor_bury_if_done(ActorCore& core);
 /// The object is given up, as `end` says, and made anew; false if no restarts are left.
 bool actor_begin_restart(ActorCore& core, std::string end);
+/// A core with its options, not known to anybody yet.
+std::unique_ptr<ActorCore> new_actor_core(Engine& engine, const ActorClass* cls, std::uint64_t id,
+                                          const ActorOptions& options);
+[[noreturn]] void throw_name_taken(const std::string& name, const std::string& class_name);
+[[noreturn]] void throw_no_actor(std::string_view name);
+[[noreturn]] void throw_other_class(std::string_view name, const std::string& there,
+                                    std::string_view wanted);
+/// Another handle, unless the last one is gone.
+bool try_retain_handle(ActorCore* core);
+/// Puts a core among those of its engine; a creation is its own from here on.
+ActorCore* enter_actor(Engine& engine, std::unique_ptr<ActorCore> core, Creation* creation);
 /// The class and the name of an actor, as messages say it.
 std::string actor_title(const ActorCore& core);
 

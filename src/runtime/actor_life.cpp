@@ -49,6 +49,10 @@ void check(const ActorOptions& options) {
   }
 }
 
+std::string class_name(const ActorCore& core) { return std::string(core.cls->name()); }
+
+}  // namespace
+
 bool try_retain_handle(ActorCore* core) {
   std::uint32_t handles = core->handles.load(std::memory_order_acquire);
   while (handles != 0) {
@@ -58,10 +62,6 @@ bool try_retain_handle(ActorCore* core) {
   }
   return false;
 }
-
-std::string class_name(const ActorCore& core) { return std::string(core.cls->name()); }
-
-}  // namespace
 
 void actor_retain(ActorCore* core) noexcept { core->refs.fetch_add(1, std::memory_order_relaxed); }
 
@@ -75,29 +75,43 @@ void actor_retain_handle(ActorCore* core) noexcept {
 
 void actor_release_handle(ActorCore* core) noexcept {
   if (core->handles.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  actor_bury_if_done(*core);
+  if (core->remote) {
+    const ActorScope scope(core);
+    if (scope.engine() != nullptr) scope.engine()->parts().client->forget_actor(core);
+  } else {
+    actor_bury_if_done(*core);
+  }
   actor_release(core);  // The one that all handles share.
 }
 
 std::uint64_t actor_id(const ActorCore* core) noexcept { return core->id; }
 const ActorClass* actor_class(const ActorCore* core) noexcept { return core->cls; }
 
+void throw_name_taken(const std::string& name, const std::string& class_name) {
+  throw InvalidArgumentError("ActorOptions::name = \"" + printable(name) +
+                             "\": an actor of class " + class_name +
+                             " has that name; kill it, choose another name, or say get_if_exists");
+}
+void throw_no_actor(std::string_view name) {
+  throw InvalidArgumentError("get_actor(\"" + printable(name) +
+                             "\"): no actor of that name is alive in this runtime");
+}
+void throw_other_class(std::string_view name, const std::string& there, std::string_view wanted) {
+  throw InvalidArgumentError("get_actor(\"" + printable(name) + "\"): that actor is a " + there +
+                             ", not a " + std::string(wanted));
+}
+
 ActorScope::ActorScope(const ActorCore* core) : scope_(core->engine_index) {}
 
-ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
-                      Creation* creation, bool* existed) {
-  *existed = false;
-  EngineParts& parts = engine.parts();
-  check(options);
-  const Demand demand = make_demand(options.num_cpus, options.num_gpus, options.memory,
-                                    options.resources, "ActorOptions");
+std::unique_ptr<ActorCore> new_actor_core(Engine& engine, const ActorClass* cls, std::uint64_t id,
+                                          const ActorOptions& options) {
   auto core = std::make_unique<ActorCore>();
-  core->id = creation->task_id();
+  core->id = id;
   core->engine_index = engine.index();
   core->cls = cls;
   core->options = options;
-  core->demand = demand;
-  core->creation = creation;
+  core->demand = make_demand(options.num_cpus, options.num_gpus, options.memory, options.resources,
+                             "ActorOptions");
   auto own = std::make_unique<Group>();
   if (options.max_concurrency > 0) {
     own->running_max = options.max_concurrency;
@@ -111,6 +125,42 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
     group->begun_max = limit;
     core->groups.push_back(std::move(group));
   }
+  return core;
+}
+
+/// Requires: actors_mutex.
+void enter(EngineParts& parts, ActorCore* core) {
+  parts.actors.insert(core);
+  actor_retain(core);
+}
+
+ActorCore* enter_actor(Engine& engine, std::unique_ptr<ActorCore> core, Creation* creation) {
+  EngineParts& parts = engine.parts();
+  creation->engine = engine.index();
+  creation->flags |= kInternal | kNoCpu;
+  core->creation = creation;
+  ActorCore* made = core.release();
+  {
+    const std::lock_guard lock(parts.actors_mutex);
+    enter(parts, made);
+  }
+  actor_retain(made);
+  creation->core = made;
+  return made;
+}
+
+ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions& options,
+                      Creation* creation, bool* existed) {
+  *existed = false;
+  EngineParts& parts = engine.parts();
+  check(options);
+  auto core = new_actor_core(engine, cls, creation->task_id(), options);
+  if (engine.is_remote()) {
+    creation->engine = engine.index();
+    creation->flags |= kInternal | kNoCpu;
+    return parts.client->make_actor(std::move(core), creation, existed);
+  }
+  core->creation = creation;
   const bool detached = options.lifetime == Lifetime::detached;
   core->handles.store(detached ? 2 : 1, std::memory_order_relaxed);
   creation->engine = engine.index();
@@ -129,18 +179,15 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
           return found->second;
         }
         if (found->second->handles.load() != 0) {
-          throw InvalidArgumentError("ActorOptions::name = \"" + printable(options.name) +
-                                     "\": an actor of class " + class_name(*found->second) +
-                                     " has that name; kill it, choose another name, or say "
-                                     "get_if_exists");
+          throw_name_taken(options.name, class_name(*found->second));
         }
         found->second = core.get();  // The old one is on its way out.
       }
     }
-    parts.actors.insert(core.get());
-    actor_retain(core.get());
+    enter(parts, core.get());
   }
   ActorCore* made = core.release();
+  const Demand& demand = made->demand;
   actor_retain(made);
   creation->core = made;
   if (demand.cpu != 0 || !demand.only_cpu()) {
@@ -192,6 +239,10 @@ void actor_construct(Task* task) {
   } else if (creation->has(kGranted)) {
     engine.parts().release_demand(core.demand);
   }
+  const TaskExtra* extra = creation->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->order != nullptr) {
+    engine.parts().client->constructed(creation, error);
+  }
   actor_constructed(core, object, error);
   actor_release(&core);
 }
@@ -200,6 +251,10 @@ void actor_kill(ActorCore* core, bool no_restart) {
   const ActorScope scope(core);
   Engine* engine = scope.engine();
   if (engine == nullptr) return;
+  if (core->remote) {
+    engine->parts().client->kill_actor(core->id, no_restart);
+    return;
+  }
   std::vector<Task*> inside;
   {
     const std::lock_guard lock(core->mutex);
@@ -240,19 +295,18 @@ void actor_kill(ActorCore* core, bool no_restart) {
 
 ActorCore* find_actor(Engine& engine, std::string_view name, const ActorClass* cls) {
   EngineParts& parts = engine.parts();
+  if (engine.is_remote()) return parts.client->find_actor(name, cls);
   std::unique_lock lock(parts.actors_mutex);
   const auto found = parts.named_actors.find(std::string(name));
   if (found == parts.named_actors.end() || !try_retain_handle(found->second)) {
-    throw InvalidArgumentError("get_actor(\"" + printable(name) +
-                               "\"): no actor of that name is alive in this runtime");
+    throw_no_actor(name);
   }
   if (found->second->cls != cls) {
     const std::string there = class_name(*found->second);
     ActorCore* other = found->second;
     lock.unlock();
     actor_release_handle(other);
-    throw InvalidArgumentError("get_actor(\"" + printable(name) + "\"): that actor is a " + there +
-                               ", not a " + std::string(cls->name()));
+    throw_other_class(name, there, cls->name());
   }
   return found->second;
 }

@@ -26,6 +26,10 @@ bool execute(Engine& engine, const ActorCore& core, Instance& instance, Task* ca
   if (core.groups.size() == 1 && core.groups[0]->running_max == 1) {
     context.cpu_held += core.demand.cpu;
   }
+  const TaskExtra* extra = call->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->order != nullptr && !call->has(kResumed)) {
+    engine.parts().client->began(call);
+  }
   engine.run_task(call);
   context.cpu_held = held;
   const bool ended = context.finished_call == call;
@@ -189,6 +193,13 @@ void actor_post(Task* call) {
     }
   }
   after.run();
+}
+
+void remote_call_ended(Task* call) {
+  ActorCore* core = core_of(call);
+  if (core->options.max_pending_calls < 0) return;  // They are not counted.
+  const std::lock_guard lock(core->mutex);
+  --core->pending;
 }
 
 void actor_resume(Task* call) {

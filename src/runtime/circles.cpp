@@ -59,7 +59,8 @@ Object* CircleSearch::awaited() {
 bool CircleSearch::stuck(Object* object) {
   if (object == nullptr || object->sealed() || free_.contains(object)) return false;
   Task* producer = producer_of(object);
-  if (producer == nullptr || ++looked_ > kCycleHopsMax) return false;
+  if (producer == nullptr || producer->has(kRemote)) return false;  // The node looks after those.
+  if (++looked_ > kCycleHopsMax) return false;
   if (!path_.insert(object).second) return true;
   // Looked at again: a generator seals an item, and then waits for who reads it.
   const bool found = is_stuck(producer) && !object->sealed();

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <ray/error.hpp>
+#include <ray/runtime/actor_core.hpp>
 #include <ray/task/record_types.hpp>
 
 #include <ray/detail/records.hpp>
@@ -276,6 +277,7 @@ void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
   OutputArchive out(inline_bytes_, &references);
   codec.write_arguments(out, task);
   spec.arguments = pack(out, references.take_contains());
+  if (task->ops->kind == ObjectKind::actor_call) fill_call(spec, *static_cast<ActorCall*>(task));
 }
 
 void Client::submit(Task* task) {
@@ -299,6 +301,10 @@ void Client::submit(Task* task) {
       enter_shared(engine, result_id(id, results, i), task->ops->codec->element(task, i));
     }
   }
+  if (results == kStreamResults) {
+    const std::lock_guard lock(results_mutex_);
+    streams_.emplace(id, task);
+  }
   task->ops->release_arguments(task);
   send(std::move(submit));
   give_back(aliases);
@@ -314,15 +320,19 @@ void Client::receive(Message message) {
   std::visit([this](auto& each) { on(std::move(each)); }, message);
 }
 
+/// The failure in these bytes; that they are none, if they are not.
+FailurePtr read_failure(const Bytes& bytes) {
+  FailurePtr failure;
+  const std::exception_ptr error = thrown_by([&] { failure = failure_from(decode_failure(bytes)); });
+  return error == nullptr ? failure : make_failure(error, "");
+}
+
 void Client::seal(std::uint64_t id, WireValue&& value) {
   Object* object = find_shared(parts_.engine.index(), id);
   if (object == nullptr) return;  // Nobody here wants it any more.
   std::uintptr_t seal = kEncoded;
   if (value.kind == WireValue::Kind::failure) {
-    FailurePtr failure;
-    const std::exception_ptr error =
-        thrown_by([&] { failure = failure_from(decode_failure(value.bytes)); });
-    store_failure(object, error == nullptr ? std::move(failure) : make_failure(error, ""));
+    store_failure(object, read_failure(value.bytes));
     seal = kFailed;
   } else {
     ::new (object->value()) Encoded*(
@@ -348,6 +358,37 @@ void Client::seal(std::uint64_t id, WireValue&& value) {
     }
   }
   release(object);
+}
+
+void Client::on(message::Item&& item) {
+  Task* task = nullptr;
+  {
+    const std::lock_guard lock(results_mutex_);
+    const auto found = streams_.find(item.task);
+    if (found == streams_.end()) return;
+    task = found->second;
+    if (item.last) streams_.erase(found);
+  }
+  if (!item.last) {
+    StreamCore* stream = task->ops->codec->stream(task, false);
+    Object* object = stream->tail();
+    ::new (object->value()) Encoded*(
+        new Encoded{.value = std::move(item.value), .engine = engine_index(), .pin = {}});
+    enter_shared(engine_index(), object->task_id(), object);
+    if (!stream->arrive()) drop_encoded(object);
+    return;
+  }
+  if (item.value.kind != WireValue::Kind::failure) {
+    ::new (task->value()) Encoded*(nullptr);
+    parts_.engine.complete_remote(task, kEncoded);
+    return;
+  }
+  store_failure(task, read_failure(item.value.bytes));
+  parts_.engine.complete_remote(task, kFailed);
+}
+
+void Client::consumed(Task* task, std::uint32_t items) {
+  send(message::Consumed{.task = task->task_id(), .items = items});
 }
 
 void Client::on(message::Sealed&& sealed) { seal(sealed.object, std::move(sealed.value)); }

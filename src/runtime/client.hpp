@@ -25,6 +25,8 @@
 namespace ray::detail {
 
 struct EngineParts;
+struct ActorCall;
+struct Creation;
 
 /// The node's order to run a task here. In the task's extra.
 struct Order {
@@ -91,6 +93,8 @@ public:
   void fetch(Encoded& encoded, std::uint64_t object);
   /// A value that was put: a large one goes to the store at once, a small one stays until it crosses.
   void put(Object* object);
+  /// The reader of a stream took so many items in all.
+  void consumed(Task* task, std::uint32_t items);
   /// The id under which the node knows the object; it is sent there if it is not.
   std::uint64_t identify(Object* object, Aliases& aliases);
 
@@ -107,8 +111,26 @@ public:
   bool blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count);
   void unblocked(Wait& wait);
 
+  // --- actors (client_actors.cpp) ---
+
+  /// See make_actor(): the creation is sent, and stays with its arguments unless that worked.
+  ActorCore* make_actor(std::unique_ptr<ActorCore> core, Creation* creation, bool* existed);
+  /// With a handle. `counted`: the node holds a reference of this client's for it already.
+  ActorCore* adopt_actor(std::uint64_t id, const ActorClass* cls, const ActorOptions& options,
+                         bool counted);
+  ActorCore* find_actor(std::string_view name, const ActorClass* cls);
+  void forget_actor(ActorCore* core);
+  void kill_actor(std::uint64_t actor, bool no_restart);
+  /// The end of a creation that has an order.
+  void constructed(Creation* creation, const std::exception_ptr& error);
+
   // --- worker processes (client_work.cpp) ---
 
+  /// An item of a generator that has an order; its value lies in its place. Throws
+  /// SerializationError.
+  void yielded(Task* task, Object* item, std::uint32_t number);
+  /// The coroutine of a task with an order waits and holds no worker, or goes on.
+  void suspended(Task* task, bool suspended);
   /// The end of a task that has an order. `seal`: how it ended; its value is in its place.
   void finished(Task* task, std::uintptr_t seal);
   void began(Task* task);
@@ -148,12 +170,20 @@ private:
   void refuse(const message::Run& run, const std::exception_ptr& error);
   void give_back_queue();
   Task* make_task(message::Run& run);
+  static void fill_call(TaskSpec& spec, const ActorCall& call);
+  void host(message::Run&& run);
+  void take_call(message::Run&& run);
+  void start_call(message::Run&& run);
+  void end_actors();
 
+  void on(message::ActorEnded&& ended);
   void on(message::Sealed&& sealed);
   void on(message::Reserved&& reserved);
   void on(message::Fetched&& fetched);
   void on(message::Answer&& text);
   void on(message::ActorFound&& found);
+  void on(message::Item&& item);
+  void on(message::Credit&& credit);
   void on(message::Deadlock&& deadlock);
   void on(message::Run&& run);
   void on(message::Recall&& recall);
@@ -182,6 +212,7 @@ private:
   // Tasks of several results: how many are not sealed yet. Guarded by results_mutex_.
   std::mutex results_mutex_;
   std::unordered_map<std::uint64_t, std::pair<Task*, std::uint32_t>> several_;
+  std::unordered_map<std::uint64_t, Task*> streams_;  // Generators that run elsewhere.
 
   // What a worker has to do. Guarded by work_mutex_.
   std::mutex work_mutex_;
@@ -190,6 +221,13 @@ private:
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
   bool exit_ = false;
+
+  std::mutex actors_mutex_;
+  std::unordered_map<std::uint64_t, ActorCore*> actors_;  // Guarded by actors_mutex_.
+
+  std::mutex calls_mutex_;  // Keeps calls in order. Guards the two.
+  ActorCore* hosted_ = nullptr;
+  std::vector<message::Run> early_calls_;  // Came before their actor was made.
 
   std::atomic<int> waiting_{0};
   std::atomic<bool> stopping_{false};

@@ -61,11 +61,12 @@ bool Client::nests_here() const {
 }
 
 void Client::on(message::Run&& run) {
-  if (run.task.kind == TaskKind::task) {
-    const std::lock_guard lock(work_mutex_);
-    (run.nested ? nested_ : queue_).push_back(std::move(run));
+  if (run.task.kind == TaskKind::actor_call) {
+    take_call(std::move(run));
     return;
   }
+  const std::lock_guard lock(work_mutex_);
+  (run.nested ? nested_ : queue_).push_back(std::move(run));
 }
 
 void Client::on(message::Recall&&) { give_back_queue(); }
@@ -136,6 +137,7 @@ Task* Client::make_task(message::Run& run) {
   extra.backpressure = run.task.backpressure;
   task->flags |= kNoCpu;  // The node has seen to it.
   if (run.task.retry_exceptions && run.task.max_retries != 0) task->flags |= kRetryable;
+  if (run.task.results == kStreamResults) task->ops->codec->stream(task, true);
   return task;
 }
 
@@ -152,6 +154,11 @@ void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
 
 void Client::run(message::Run&& run) {
   send(message::Began{run.task.id()});
+  if (run.task.kind == TaskKind::actor_creation) {
+    const std::exception_ptr error = thrown_by([&] { host(std::move(run)); });
+    if (error != nullptr) refuse(run, error);
+    return;
+  }
   Task* task = nullptr;
   const std::exception_ptr error = thrown_by([&] { task = make_task(run); });
   if (error != nullptr) {
@@ -180,6 +187,32 @@ bool Client::run_nested() {
   }
   run(std::move(next));
   return true;
+}
+
+void Client::suspended(Task* task, bool suspended) {
+  send(message::Suspended{.task = task->task_id(), .suspended = suspended});
+}
+
+void Client::yielded(Task* task, Object* item, std::uint32_t number) {
+  Aliases aliases;
+  message::Yielded yielded{.task = task->task_id(), .item = number, .value = {}};
+  yielded.value = encode_value(item, 0, aliases);
+  send(std::move(yielded));
+  give_back(aliases);
+}
+
+void Client::on(message::Credit&& credit) {
+  Task* task = nullptr;
+  {
+    const std::lock_guard lock(work_mutex_);
+    const auto found = running_.find(credit.task);
+    if (found == running_.end()) return;
+    task = found->second;
+    retain(task);
+  }
+  // It stays as long as its task has not ended, which takes it out of `running_` first.
+  if (StreamCore* stream = task->ops->codec->stream(task, false)) stream->credit(credit.items);
+  release(task);
 }
 
 void Client::began(Task* task) { send(message::Began{task->task_id()}); }
@@ -253,6 +286,7 @@ void Client::work() {
     });
   }
   works_for = nullptr;
+  if (hosted_ != nullptr) actor_release_handle(hosted_);  // It ends in order.
 }
 
 }  // namespace ray::detail

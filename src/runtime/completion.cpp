@@ -298,6 +298,7 @@ void Engine::complete_remote(Task* task, std::uintptr_t seal) {
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
     if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);
   }
+  if (task->ops->kind == ObjectKind::actor_call) remote_call_ended(task);
   seal_task(task, seal);
 }
 

@@ -406,6 +406,10 @@ void Engine::trace_argument(Task* task, Object* argument, std::size_t position) 
 }
 
 void Engine::launch_remote(Task* task) {
+  if (task->has(kInternal)) {  // An actor's creation: it was sent, and its core needs it no more.
+    release(task);
+    return;
+  }
   task->flags |= kRemote;
   if (parts_->stopping.load(std::memory_order_relaxed)) {
     complete(task, kShutdown);

@@ -278,6 +278,8 @@ void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);
 void actor_resume(Task* task);
+/// A call ended that was made in another process.
+void remote_call_ended(Task* call);
 /// Why the object that a call had begun on was given up, in words.
 std::string actor_end_of(Task* call);
 /// Whether the object that a running call is inside of was given up by a kill.

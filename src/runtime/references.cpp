@@ -19,12 +19,4 @@ Object* References::read(std::uint64_t word, Object* (*make)(std::uint64_t id)) 
   return object;
 }
 
-void References::write_actor(OutputArchive&, ActorCore*) {
-  throw_no_references("an ActorHandle");
-}
-
-ActorCore* References::read_actor(InputArchive&, const ActorClass*) {
-  throw_no_references("an ActorHandle");
-}
-
 }  // namespace ray::detail

@@ -10,6 +10,9 @@ struct StreamCore::Items {
   std::deque<Object*> queue;  // Guarded by mutex, as are the others.
   bool paused = false;
   bool ended = false;
+  // Where the generator runs in another process.
+  std::uint32_t taken = 0;  // Items that the reader took.
+  std::uint32_t told = 0;   // As the generator knows, or as it was told.
 };
 
 StreamCore::StreamCore(TaskRecord* task, Object* (*make_item)(TaskRecord*, std::uint32_t))
@@ -41,10 +44,18 @@ Object* StreamCore::front() {
 void StreamCore::pop() {
   Object* item = nullptr;
   TaskRecord* wake = nullptr;
+  TaskRecord* tell = nullptr;
+  std::uint32_t taken = 0;
   {
     const std::lock_guard lock(items_->mutex);
     item = items_->queue.front();
     items_->queue.pop_front();
+    taken = ++items_->taken;
+    if (!items_->ended && task_->has(kRemote) && taken - items_->told > limit_ / 4) {
+      items_->told = taken;
+      tell = task_;
+      detail::retain(tell);
+    }
     if (items_->paused && !items_->ended && items_->queue.size() <= limit_ / 2 + 1) {
       items_->paused = false;
       wake = task_;
@@ -52,6 +63,11 @@ void StreamCore::pop() {
     }
   }
   detail::release(item);
+  if (tell != nullptr) {
+    const EngineScope scope(tell->engine);
+    if (Engine* engine = scope.engine()) engine->parts().client->consumed(tell, taken);
+    detail::release(tell);
+  }
   if (wake != nullptr) {
     const EngineScope scope(wake->engine);
     if (Engine* engine = scope.engine()) engine->wake_suspended(wake);
@@ -65,6 +81,8 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
     tail_->ops->drop(tail_, kValue);
     return false;
   }
+  const TaskExtra* extra = task_->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->order != nullptr) return send(node, promise);
   // Once the lock is gone the generator may go on elsewhere, end, and be forgotten.
   refs_.fetch_add(1, std::memory_order_relaxed);
   bool leaves = false;
@@ -93,6 +111,56 @@ bool StreamCore::push(CoroutineWaiter& node, PromiseBase& promise) {
   return leaves;
 }
 
+bool StreamCore::send(CoroutineWaiter& node, PromiseBase& promise) {
+  refs_.fetch_add(1, std::memory_order_relaxed);  // As in push().
+  bool leaves = false;
+  if (task_->sealed()) {  // Cancelled: nobody will read it.
+    current_context().coroutine_ended = true;
+    leaves = true;
+  } else {
+    const EngineScope scope(task_->engine);
+    scope.engine()->parts().client->yielded(task_, tail_, made_);
+    const std::lock_guard lock(items_->mutex);
+    ++made_;
+    if (made_ - items_->told >= limit_) {
+      items_->paused = true;
+      leaves = promise.suspend_for(node, nullptr);
+    }
+  }
+  tail_->ops->drop(tail_, kValue);
+  release();
+  return leaves;
+}
+
+void StreamCore::credit(std::uint32_t items) noexcept {
+  TaskRecord* wake = nullptr;
+  {
+    const std::lock_guard lock(items_->mutex);
+    if (items > items_->told) items_->told = items;
+    if (items_->paused && made_ - items_->told <= limit_ / 2 + 1) {
+      items_->paused = false;
+      wake = task_;
+      detail::retain(wake);
+    }
+  }
+  if (wake == nullptr) return;
+  const EngineScope scope(wake->engine);
+  if (Engine* engine = scope.engine()) engine->wake_suspended(wake);
+  detail::release(wake);
+}
+
+bool StreamCore::arrive() {
+  Object* item = nullptr;
+  {
+    const std::lock_guard lock(items_->mutex);
+    if (items_->ended) return false;
+    items_->queue.push_back(make_item_(task_, ++made_));
+    item = std::exchange(tail_, items_->queue.back());
+  }
+  seal_object(item, kEncoded, kRuntimeRef);
+  return true;
+}
+
 void StreamCore::begin_again() noexcept {
   const std::lock_guard lock(items_->mutex);
   repeats_ = items_->ended ? 0 : made_;
@@ -105,7 +173,7 @@ void StreamCore::end(TaskRecord* task, std::uintptr_t seal) noexcept {
     const std::lock_guard lock(items_->mutex);
     if (std::exchange(items_->ended, true)) return;
     last = items_->queue.back();
-    if (seal != kValue) {
+    if (is_failure(seal)) {
       end = make_item_(task, ++made_);
       items_->queue.push_back(end);
     }

@@ -18,19 +18,25 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
     engine->resume(resumed);
   };
   Events::state(task, TaskState::suspended);
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  const bool ordered = extra != nullptr && extra->order != nullptr;
+  if (ordered) parts_->client->suspended(task, true);
   const bool waits = waiter.awaited != nullptr;
   bool asleep = false;
+  bool gone_on = false;
   {
     const std::lock_guard lock(parts_->suspended_mutex);
     // A cancel seals first and then looks here: it finds the coroutine, or we find the seal.
     if (!task->sealed()) {
-      if (waits && !add_waiter(waiter.awaited, &waiter)) {
-        Events::state(task, TaskState::running);
-        return false;
-      }
-      parts_->suspended[task] = &waiter;
-      asleep = true;
+      asleep = !waits || add_waiter(waiter.awaited, &waiter);
+      if (asleep) parts_->suspended[task] = &waiter;
+      gone_on = !asleep;
     }
+  }
+  if (gone_on) {
+    Events::state(task, TaskState::running);
+    if (ordered) parts_->client->suspended(task, false);
+    return false;
   }
   // From here on the coroutine may go on elsewhere.
   if (!asleep) {
@@ -74,6 +80,8 @@ std::size_t Engine::backpressure_of(Task* task) noexcept {
 void Engine::resume(Task* task) {
   task->flags |= kResumed;
   Events::state(task, TaskState::running);
+  const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
+  if (extra != nullptr && extra->order != nullptr) parts_->client->suspended(task, false);
   if (task->ops->kind == ObjectKind::actor_call) {
     actor_resume(task);
   } else if (task->has(kGranted) || task->has(kNoCpu)) {

@@ -60,6 +60,8 @@ RecordType::RecordType(const std::type_info& type, std::string_view (*name_of)()
   }
 }
 
+std::uint64_t hash_of_type(const std::type_info& type) { return hash_text(type.name()); }
+
 const RecordType* find_record_type(std::uint64_t id) {
   const std::lock_guard lock(table_mutex);
   const auto& by_id = table().by_id;

@@ -89,6 +89,7 @@ inline constexpr ObjectCodec value_codec = {
     .results = 0,
     .write_arguments = nullptr,
     .element = nullptr,
+    .stream = nullptr,
     .type = nullptr};
 
 /// The ops of an object that is no task: its value in `R::place`.

@@ -380,6 +380,19 @@ struct Record final : Base {
     }
   }
 
+  static StreamCore* stream(ray::detail::Task* task, bool make) {
+    if constexpr (Out::has_elements && Out::is_coroutine) {
+      auto& out = static_cast<Record*>(task)->out;
+      if (make) {
+        out.stream = Out::Promise::make_stream(task);
+        out.stream->release();  // The reader's: it is elsewhere.
+      }
+      return out.stream;
+    } else {
+      return nullptr;
+    }
+  }
+
   static const RecordType type;
   static const ObjectCodec codec;
   static const ObjectOps ops;
@@ -395,6 +408,7 @@ inline constexpr ObjectCodec Record<Base, Function, R, S...>::codec = {
     .results = results(),
     .write_arguments = write_arguments,
     .element = element,
+    .stream = stream,
     .type = &type,
 };
 

@@ -25,6 +25,7 @@ struct TaskExtra;
 struct TaskEvent;
 struct ActorCore;
 struct RecordType;
+class StreamCore;
 
 /// What a reference of the runtime's own weighs. It keeps the record, but once the object is
 /// sealed the runtime does not touch its value any more: so a user's only reference may move the
@@ -103,6 +104,8 @@ struct ObjectCodec {
   void (*write_arguments)(OutputArchive&, Task*);
   /// The object of one of several results.
   Object* (*element)(Task*, std::uint32_t part);
+  /// The stream of a generator; `make`: there is none yet.
+  StreamCore* (*stream)(Task*, bool make);
   const RecordType* type;
 };
 

@@ -34,6 +34,8 @@ struct RecordType {
   std::uint64_t id;        // A hash of `mangled`.
 };
 
+/// The same in all processes that run the same executable.
+std::uint64_t hash_of_type(const std::type_info& type);
 /// Null where there is none.
 const RecordType* find_record_type(std::uint64_t id);
 /// Why records of this type cannot be sent, though known: two functions have one name. Else empty.
