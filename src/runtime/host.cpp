@@ -1,0 +1,278 @@
+#include "runtime/host.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <ray/error.hpp>
+#include <ray/task/values.hpp>
+
+#include "runtime/parker.hpp"
+#include "task/message_codec.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr std::size_t kMessagesPerLook = 256;  // Of one worker, before the others' turn.
+constexpr auto kDeathsEvery = std::chrono::milliseconds(2);
+constexpr auto kEndWithin = std::chrono::seconds(5);
+
+/// What the worker must know at once, whatever it does.
+bool is_urgent(const Message& message) {
+  return !std::holds_alternative<message::Run>(message) ||
+         std::get<message::Run>(message).task.kind != TaskKind::task ||
+         std::get<message::Run>(message).nested;
+}
+
+}  // namespace
+
+Host::Host(const RuntimeOptions& options, NodeLimits limits, Receiver& driver)
+    : options_(options),
+      driver_(driver),
+      node_(std::move(limits)),
+      watch_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (!watch_) throw Error("ray: " + SystemFault::of("epoll_create1").text());
+  OutputArchive out;
+  out(options_);
+  welcome_ = out.bytes();
+  chores_thread_ = std::thread([this] { chores(); });
+  later([] {});
+}
+
+Host::~Host() {
+  {
+    const std::lock_guard lock(chores_mutex_);
+    chores_end_ = true;
+  }
+  chores_wanted_.notify_all();
+  if (chores_thread_.joinable()) chores_thread_.join();
+  for (auto& [client, worker] : workers_) {
+    if (worker->ended) continue;
+    ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
+    ::waitpid(static_cast<pid_t>(worker->pid), nullptr, 0);
+  }
+}
+
+// --- in and out ---
+
+void Host::send(Message message) {
+  const std::lock_guard lock(mutex_);
+  node_.receive(kDriverClient, std::move(message), now(), decisions_);
+  carry_out();
+}
+
+/// Decisions may bring about others.
+void Host::carry_out() {
+  if (std::exchange(carrying_out_, true)) return;
+  for (std::size_t i = 0; i < decisions_.size(); ++i) {
+    Decision decision = std::move(decisions_[i]);
+    std::visit([this](auto& each) { perform(std::move(each)); }, decision);
+  }
+  decisions_.clear();
+  carrying_out_ = false;
+}
+
+void Host::perform(decision::Send&& send) {
+  if (send.to == kDriverClient) {
+    inbox_.push_back(std::move(send.message));
+    has_inbox_.store(true, std::memory_order_release);
+    return;
+  }
+  const auto found = workers_.find(send.to);
+  if (found == workers_.end() || found->second->ended) return;
+  WorkerEnd& worker = *found->second;
+  if (auto* welcome = std::get_if<message::Welcome>(&send.message)) welcome->options = welcome_;
+  show_places(worker, send.message);
+  scratch_.clear();
+  encode(send.message, scratch_);
+  if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
+    ::kill(static_cast<pid_t>(worker.pid), SIGKILL);  // It reads nothing for long: it is lost.
+  }
+}
+
+bool Host::read_links() {
+  bool any = false;
+  for (auto& [client, worker] : workers_) {
+    if (worker->ended) continue;
+    std::span<const std::byte> body;
+    for (std::size_t n = 0; n < kMessagesPerLook && worker->link.receive(body); ++n) {
+      any = true;
+      try {
+        node_.receive(client, decode(body), now(), decisions_);
+      } catch (const SerializationError&) {
+        ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
+        break;
+      }
+      carry_out();
+    }
+    if (worker->link.queued_bytes() != 0) worker->link.flush();
+  }
+  return any;
+}
+
+bool Host::poll() {
+  const std::thread::id me = std::this_thread::get_id();
+  std::thread::id nobody{};
+  const bool nested = poller_.load(std::memory_order_relaxed) == me;
+  if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
+    return false;
+  }
+  bool any = false;
+  {
+    const std::lock_guard lock(mutex_);
+    any = read_links();
+    const auto time = Clock::now();
+    if (time - looked_for_deaths_ >= kDeathsEvery) {
+      looked_for_deaths_ = time;
+      look_for_deaths();
+    }
+    const auto deadline = node_.deadline();
+    if (deadline && *deadline <= time.time_since_epoch()) {
+      node_.tick(time.time_since_epoch(), decisions_);
+      carry_out();
+    }
+  }
+  any |= deliver();
+  if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
+  return any;
+}
+
+/// One at a time: what one leads to may wait, and then the thread goes on with the next.
+bool Host::deliver() {
+  bool any = false;
+  while (has_inbox_.load(std::memory_order_acquire)) {
+    Message message;
+    {
+      const std::lock_guard lock(mutex_);
+      if (inbox_.empty()) break;
+      message = std::move(inbox_.front());
+      inbox_.pop_front();
+      if (inbox_.empty()) has_inbox_.store(false, std::memory_order_relaxed);
+    }
+    driver_.receive(std::move(message));
+    any = true;
+  }
+  return any;
+}
+
+// --- sleeping ---
+
+bool Host::prepare_sleep() {
+  bool quiet = !has_inbox_.load(std::memory_order_acquire);
+  for (auto& [client, worker] : workers_) {
+    if (!worker->ended && !worker->link.prepare_sleep()) quiet = false;
+  }
+  return quiet;
+}
+
+void Host::awake_all() {
+  for (auto& [client, worker] : workers_) {
+    if (!worker->ended) worker->link.awake(true);
+  }
+}
+
+void Host::attend(bool begins) {
+  const std::lock_guard lock(mutex_);
+  attending_ += begins ? 1 : -1;
+  if (attending_ == 1 && begins) {
+    for (auto& [client, worker] : workers_) {
+      if (!worker->ended) worker->link.awake(false);
+    }
+  } else if (attending_ == 0) {
+    if (sleeping_ == 0) {
+      for (auto& [client, worker] : workers_) {
+        if (!worker->ended) worker->link.set_away();
+      }
+    } else if (!prepare_sleep()) {
+      bell_.ring();  // Somebody sleeps who would not hear of what has just come.
+    }
+  }
+}
+
+void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
+  std::optional<NodeTime> node_deadline;
+  {
+    const std::lock_guard lock(mutex_);
+    ++sleeping_;
+    if (attending_ == 0 && !prepare_sleep()) {
+      --sleeping_;
+      awake_all();
+      return;
+    }
+    node_deadline = node_.deadline();
+  }
+  const int bell = parker.rest_begins();
+  if (bell >= 0) {
+    std::chrono::nanoseconds rest = std::chrono::hours(1);
+    const auto time = Clock::now();
+    if (deadline != nullptr) rest = std::min<std::chrono::nanoseconds>(rest, *deadline - time);
+    if (node_deadline) {
+      rest = std::min<std::chrono::nanoseconds>(rest, *node_deadline - time.time_since_epoch());
+    }
+    rest = std::max(rest, std::chrono::nanoseconds(0));
+    const timespec wait{.tv_sec = static_cast<time_t>(rest.count() / 1'000'000'000),
+                        .tv_nsec = static_cast<long>(rest.count() % 1'000'000'000)};
+    pollfd watched[2] = {{.fd = watch_.number(), .events = POLLIN, .revents = 0},
+                         {.fd = bell, .events = POLLIN, .revents = 0}};
+    ::ppoll(watched, 2, &wait, nullptr);
+    parker.rest_ends();
+  }
+  const std::lock_guard lock(mutex_);
+  --sleeping_;
+  bell_.hush();
+  looked_for_deaths_ = {};
+  awake_all();
+  if (attending_ == 0 && sleeping_ == 0) {
+    for (auto& [client, worker] : workers_) {
+      if (!worker->ended) worker->link.set_away();
+    }
+  }
+}
+
+// --- the end ---
+
+void Host::shut_down() {
+  {
+    const std::lock_guard lock(mutex_);
+    node_.shut_down(now(), decisions_);
+    carry_out();
+  }
+  const auto until = Clock::now() + kEndWithin;
+  bool killed = false;
+  for (;;) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::all_of(workers_.begin(), workers_.end(),
+                      [](const auto& each) { return each.second->ended; })) {
+        break;
+      }
+      if (Clock::now() >= until && !std::exchange(killed, true)) {
+        for (auto& [client, worker] : workers_) {
+          if (!worker->ended) ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
+        }
+      }
+    }
+    if (!poll()) {
+      const auto soon = Clock::now() + std::chrono::milliseconds(1);
+      sleep(Parker::mine(), &soon);
+    }
+  }
+  deliver();
+}
+
+std::vector<Node::WorkerState> Host::workers() {
+  const std::lock_guard lock(mutex_);
+  return node_.workers();
+}
+
+Demand Host::available() {
+  const std::lock_guard lock(mutex_);
+  return node_.available();
+}
+
+}  // namespace ray::detail

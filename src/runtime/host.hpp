@@ -1,0 +1,112 @@
+// The driver's side of worker processes: carries out what the node decides. Whoever waits for
+// something drives it (client_wait.cpp); a thread of its own does what takes long or must be done by
+// one that lives as long: starting processes, writing objects to disk and reading them back.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/channel.hpp"
+#include "runtime/node.hpp"
+#include "runtime/spawner.hpp"
+#include "store/segment.hpp"
+#include "store/spill_file.hpp"
+#include "transport/link.hpp"
+
+namespace ray::detail {
+
+/// Threads: any.
+class Host final : public Channel {
+public:
+  /// Throws Error when the system gives not what is needed.
+  Host(const RuntimeOptions& options, NodeLimits limits, Receiver& driver);
+  ~Host() override;
+
+  void send(Message message) override;
+  bool poll() override;
+  void sleep(Parker& parker, const Clock::time_point* deadline) override;
+  void attend(bool begins) override;
+  std::span<const std::byte> view(const Place& place) override;
+  std::span<std::byte> room(const Place& place) override;
+
+  /// All that is pending fails; workers end, or are killed after a while. Then nothing is left.
+  void shut_down();
+  std::vector<Node::WorkerState> workers();
+  Demand available();
+
+private:
+  struct WorkerEnd {
+    Link link;
+    std::int64_t pid = 0;
+    Descriptor process;  // pidfd: readable once it has ended.
+    bool ended = false;
+    std::set<std::uint32_t> segments;  // Shown to it.
+  };
+
+  static NodeTime now() { return Clock::now().time_since_epoch(); }
+
+  // All below require mutex_, unless said.
+  void carry_out();
+  void perform(decision::Send&& send);
+  void perform(decision::StartWorker&& start);
+  void perform(decision::KillWorker&& kill);
+  void perform(decision::MakeSegment&& make);
+  void perform(decision::DropSegment&& drop);
+  void perform(decision::Spill&& spill);
+  void perform(decision::Restore&& restore);
+  void perform(decision::DropSpill&& drop);
+  bool read_links();
+  void read_link(ClientId client, WorkerEnd& worker, std::size_t most);
+  void look_for_deaths();
+  void worker_died(ClientId client);
+  void show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes);
+  void show_places(WorkerEnd& worker, const Message& message);
+  bool prepare_sleep();
+  void awake_all();
+  Segment* segment_of(const Place& place);
+
+  // Without mutex_.
+  bool deliver();
+  void chores();
+  void later(std::function<void()> chore);
+  void start_worker(ClientId client);
+
+  RuntimeOptions options_;
+  Bytes welcome_;
+  Receiver& driver_;
+  std::mutex mutex_;
+  Node node_;
+  Decisions decisions_;
+  bool carrying_out_ = false;
+  Bytes scratch_;
+  std::unordered_map<ClientId, std::unique_ptr<WorkerEnd>> workers_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Segment>> segments_;
+  std::set<ClientId> killed_early_;  // Before they were started.
+  std::deque<Message> inbox_;        // For the driver.
+  std::atomic<bool> has_inbox_{false};
+  int attending_ = 0;
+  int sleeping_ = 0;
+  Clock::time_point looked_for_deaths_{};
+  Descriptor watch_;  // epoll: bells, pidfds.
+
+  std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
+
+  std::optional<SpillFile> spill_;
+  std::mutex chores_mutex_;
+  std::condition_variable chores_wanted_;
+  std::deque<std::function<void()>> chores_queue_;  // Guarded by chores_mutex_.
+  bool chores_end_ = false;                         // Guarded by chores_mutex_.
+  std::thread chores_thread_;
+};
+
+}  // namespace ray::detail
