@@ -47,13 +47,14 @@ void walk(Walker& walker, T& place) {
   walker.count("size", place.size);
 }
 
-/// One byte: the kind, and from bit 2 on which of the fields are there.
+/// The kind, and from bit 2 on which of the fields are there.
+inline std::uint64_t flags_of_value(const WireValue& value) {
+  return static_cast<std::uint64_t>(value.kind) |
+         flags_of(!value.bytes.empty(), value.place != Place{}, !value.contains.empty()) << 2;
+}
 template <class Walker, Either<WireValue> T>
 void walk(Walker& walker, T& value) {
-  const auto present = [&] {
-    return static_cast<std::uint64_t>(value.kind) |
-           flags_of(!value.bytes.empty(), value.place != Place{}, !value.contains.empty()) << 2;
-  };
+  const auto present = [&] { return flags_of_value(value); };
   const std::uint64_t has = walker.flags("kind", present, 5);
   if constexpr (!std::is_const_v<T>) value.kind = static_cast<WireValue::Kind>(has & 3);
   if (has_flag(has, 2)) walker.bytes("bytes", value.bytes, kMessageMax);
@@ -96,7 +97,7 @@ void walk(Walker& walker, T& spec) {
 template <class Walker, Either<TaskSpec> T>
 void walk(Walker& walker, T& task) {
   const auto present = [&] {
-    return flags_of(task.index != 0, task.demand.cpu != 0, task.arguments != WireValue{},
+    return flags_of(task.index != 0, task.demand.cpu != 0, flags_of_value(task.arguments) != 0,
                     !task.name.empty(), !task.needs.empty(), task.results != kOneResult,
                     task.max_retries != 0, task.kind != TaskKind::task, task.actor != 0,
                     task.group != 0, !task.demand.others.empty(), task.retry_exceptions,

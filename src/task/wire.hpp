@@ -250,7 +250,7 @@ public:
     const std::int64_t wide = unzigzag(varint(field, UINT64_MAX));
     value = static_cast<Signed>(wide);
     if (value != wide) [[unlikely]]
-      fail(field, "it is " + std::to_string(wide) + ", out of its range");
+      fail(field, "it does not fit into " + std::to_string(8 * sizeof value) + " bits");
   }
   void flag(const char* field, bool& value) { value = byte(field, 1) != 0; }
   template <class Enum>
@@ -320,28 +320,38 @@ public:
   void leave() noexcept { position_.inside = nullptr; }
 
 private:
-  std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - at_); }
-  void need(const char* field, std::size_t size) const {
-    if (size > remaining()) [[unlikely]]
-      fail(field, std::to_string(size) + " bytes are needed");
+  // The text of a refusal is made out of line, so that what is usual stays small.
+  [[noreturn, gnu::cold, gnu::noinline]] void fail_range(const char* field, std::uint64_t value,
+                                                         std::uint64_t most) const {
+    fail(field, "it is " + std::to_string(value) + ", at most " + std::to_string(most));
   }
-  std::uint8_t byte(const char* field, std::uint8_t most) {
+  [[noreturn, gnu::cold, gnu::noinline]] void fail_missing(const char* field,
+                                                           std::uint64_t number) const {
+    fail(field, std::to_string(number) + " more are needed than are there");
+  }
+
+  std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+  [[gnu::always_inline]] void need(const char* field, std::size_t size) const {
+    if (size > remaining()) [[unlikely]]
+      fail_missing(field, size - remaining());
+  }
+  [[gnu::always_inline]] std::uint8_t byte(const char* field, std::uint8_t most) {
     need(field, 1);
     const auto value = static_cast<std::uint8_t>(*at_);
     if (value > most) [[unlikely]]
-      fail(field, "it is " + std::to_string(value) + ", at most " + std::to_string(most));
+      fail_range(field, value, most);
     ++at_;
     return value;
   }
-  std::uint64_t varint(const char* field, std::uint64_t most) {
+  [[gnu::always_inline]] std::uint64_t varint(const char* field, std::uint64_t most) {
     need(field, 1);
     std::uint64_t value = static_cast<std::uint8_t>(*at_++);
     if (value >= 0x80) value = long_varint(field, value & 0x7f);
     if (value > most) [[unlikely]]
-      fail(field, "it is " + std::to_string(value) + ", at most " + std::to_string(most));
+      fail_range(field, value, most);
     return value;
   }
-  std::uint64_t long_varint(const char* field, std::uint64_t value) {
+  [[gnu::noinline]] std::uint64_t long_varint(const char* field, std::uint64_t value) {
     for (unsigned shift = 7;; shift += 7) {
       need(field, 1);
       const auto byte = static_cast<std::uint8_t>(*at_++);
@@ -355,12 +365,13 @@ private:
       }
     }
   }
-  std::size_t list_size(const char* field, ListRule rule) {
+  [[gnu::always_inline]] std::size_t list_size(const char* field, ListRule rule) {
     const std::uint64_t size = varint(field, rule.most);
-    const std::size_t least =
-        rule.fills(static_cast<std::size_t>(size)) ? kEntryBytes : rule.least_bytes;
-    if (size > remaining() / least) [[unlikely]]
-      fail(field, std::to_string(size) + " of them are not there");
+    const std::size_t fits = rule.fills(static_cast<std::size_t>(size))
+                                 ? remaining() / kEntryBytes
+                                 : remaining() / rule.least_bytes;
+    if (size > fits) [[unlikely]]
+      fail_missing(field, size - fits);
     return static_cast<std::size_t>(size);
   }
   void skip_filling(const char* field, const std::byte* start) {
