@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -23,6 +24,8 @@ public:
   };
 
   virtual ~Channel() = default;
+  /// Nothing more is sent. The driver's: all that is pending fails, and no worker is left.
+  virtual void shut_down() = 0;
   /// In the order of the calls. Threads: any.
   virtual void send(Message message) = 0;
   /// Hands on what has come; false if nothing had. Threads: any; where one does it already, another
@@ -32,10 +35,11 @@ public:
   virtual void sleep(Parker& parker, const Clock::time_point* deadline) = 0;
   /// A thread begins, or ends, to call poll() again and again: meanwhile nobody need be woken.
   virtual void attend(bool begins) = 0;
-  /// The bytes of an object in the store, readable as long as it is pinned. Throws Error.
-  virtual std::span<const std::byte> view(const Place& place) = 0;
+  /// The bytes of an object in the store, as long as it is pinned; `memory` keeps them mapped even
+  /// longer than this. Throws Error.
+  virtual std::span<const std::byte> view(const Place& place, std::shared_ptr<void>& memory) = 0;
   /// Room that was reserved, to be written.
-  virtual std::span<std::byte> room(const Place& place) = 0;
+  virtual std::span<std::byte> writable(const Place& place) = 0;
 };
 
 }  // namespace ray::detail

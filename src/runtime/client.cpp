@@ -35,8 +35,11 @@ Client::Client(EngineParts& parts) : parts_(parts) { watch_shared_objects(); }
 
 std::uint16_t Client::engine_index() const { return parts_.engine.index(); }
 
-void Client::open(std::unique_ptr<Channel> channel) {
+void Client::open(std::unique_ptr<Channel> channel, const message::Welcome& welcome) {
   channel_ = std::move(channel);
+  number_ = welcome.client;
+  node_ = welcome.node;
+  inline_bytes_ = welcome.inline_bytes;
   background_ = std::thread([this] { background(); });
 }
 
@@ -168,7 +171,7 @@ WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> 
   for (const auto& piece : archive.beside()) sizes.push_back(piece.size());
   value.kind = WireValue::Kind::stored;
   value.place = reserve(stored_size(archive.bytes().size(), sizes));
-  write_stored(channel_->room(value.place).data(), archive.bytes(), archive.beside());
+  write_stored(channel_->writable(value.place).data(), archive.bytes(), archive.beside());
   return value;
 }
 

@@ -41,6 +41,8 @@ public:
   Pin(const Pin&) = delete;
   Pin& operator=(const Pin&) = delete;
 
+  std::shared_ptr<void> memory;  // In which they lie.
+
 private:
   std::uint16_t engine_;
   std::uint64_t object_;
@@ -72,11 +74,12 @@ public:
   ~Client() override;
 
   /// Before anything else.
-  void open(std::unique_ptr<Channel> channel);
+  void open(std::unique_ptr<Channel> channel, const message::Welcome& welcome);
   /// Nothing comes any more.
   void close();
   Channel& channel() { return *channel_; }
   std::uint16_t engine_index() const;
+  NodeId node_id() const noexcept { return NodeId{node_}; }
 
   // --- what this process asks for (client.cpp) ---
 
@@ -197,6 +200,7 @@ private:
   std::unique_ptr<Channel> channel_;
   std::uint64_t inline_bytes_ = std::uint64_t{100} << 10;
   ClientId number_ = kDriverClient;
+  std::uint64_t node_ = 0;
 
   std::mutex send_mutex_;  // Keeps messages in order. Guards the three lists.
   std::vector<std::pair<std::uint64_t, std::int32_t>> changes_;

@@ -90,12 +90,14 @@ void Client::background() {
 }
 
 void Client::close() {
+  if (channel_ == nullptr || !background_.joinable()) return;
+  flush();
+  channel_->shut_down();
+  end_actors();
   stopping_.store(true, std::memory_order_seq_cst);
-  if (!background_.joinable()) return;
   while (background_parker_.load(std::memory_order_acquire) == nullptr) std::this_thread::yield();
   background_parker_.load()->unpark();
   background_.join();
-  flush();
 }
 
 Client::~Client() { close(); }

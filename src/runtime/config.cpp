@@ -199,11 +199,6 @@ void read_environment(RuntimeOptions& options) {
 }
 
 void check(const RuntimeOptions& options) {
-  if (options.isolation == Isolation::processes) {
-    throw InvalidArgumentError(
-        "RuntimeOptions::isolation = processes: not in this version yet (0.1 runs tasks on threads "
-        "of this process); leave it at Isolation::threads");
-  }
   if (options.num_nodes != 1) {
     throw InvalidArgumentError("RuntimeOptions::num_nodes = " + std::to_string(options.num_nodes) +
                                ": not in this version yet, which has one node; leave it at 1");

@@ -40,7 +40,9 @@ void read_wire_value(Client& client, const WireValue& value, std::shared_ptr<Pin
     InputArchive in(value.bytes, {}, &references);
     read(in);
   } else {
-    const StoredView view = read_stored(client.channel().view(value.place));
+    std::shared_ptr<void> memory;
+    const StoredView view = read_stored(client.channel().view(value.place, memory));
+    if (pin != nullptr) pin->memory = std::move(memory);
     InputArchive in(view.archive, view.blocks, &references, std::move(pin));
     read(in);
   }

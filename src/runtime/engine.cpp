@@ -10,7 +10,9 @@
 #include <random>
 
 #include <ray/error.hpp>
+#include <ray/task/record_types.hpp>
 
+#include "runtime/host.hpp"
 #include "runtime/parts.hpp"
 #include "task/text.hpp"
 
@@ -118,6 +120,29 @@ Demand total_of(const RuntimeOptions& options) {
   return total;
 }
 
+constexpr std::uint64_t kInlineBytes = std::uint64_t{100} << 10;  // As in Ray.
+constexpr double kStoreShare = 0.3;                                // Of the machine's memory; Ray's.
+
+NodeLimits limits_of(const EngineParts& parts) {
+  NodeLimits limits;
+  limits.total = parts.ledger.total();
+  limits.inline_bytes = kInlineBytes;
+  limits.store_bytes = parts.options.object_store_bytes;
+  if (limits.store_bytes == 0) {
+    limits.store_bytes = static_cast<std::uint64_t>(
+        kStoreShare * static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
+        static_cast<double>(::sysconf(_SC_PAGESIZE)));
+  }
+  limits.segment_bytes = std::min(limits.segment_bytes, limits.store_bytes);
+  limits.workers_max = static_cast<std::uint32_t>(parts.max_threads);
+  limits.prestart = static_cast<std::uint32_t>(std::max(1.0, std::floor(parts.options.num_cpus)));
+  limits.name_of = [](std::uint64_t function) -> std::string_view {
+    const RecordType* type = find_record_type(function);
+    return type != nullptr ? type->name() : "unknown";
+  };
+  return limits;
+}
+
 }  // namespace
 
 EngineParts::EngineParts(Engine& owner, const RuntimeOptions& given)
@@ -161,9 +186,25 @@ Engine* Engine::by_index(std::uint16_t index) noexcept {
 }
 
 Engine::Engine(const RuntimeOptions& options) {
+  parts_ = std::make_unique<EngineParts>(*this, options);
+  if (options.isolation == Isolation::processes) parts_->client = std::make_unique<Client>(*parts_);
+  start();
+  if (parts_->client == nullptr) return;
+  const message::Welcome welcome{
+      .client = kDriverClient, .node = child_id(serial_, 0), .inline_bytes = kInlineBytes, .options = {}};
+  parts_->client->open(
+      std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client), welcome);
+}
+
+Engine::Engine(const RuntimeOptions& options, WorkerRole) {
+  parts_ = std::make_unique<EngineParts>(*this, options);
+  parts_->client = std::make_unique<Client>(*parts_);
+  start();
+}
+
+void Engine::start() {
   static const bool has_membarrier = register_membarrier();
   asymmetric_ = has_membarrier;
-  parts_ = std::make_unique<EngineParts>(*this, options);
   const std::uint32_t number = engines_made.fetch_add(1) + 1;
   if (number > kEnginesMax) {
     throw Error("ray: this process has made 65535 runtimes, which is the limit; reuse one");
@@ -174,6 +215,10 @@ Engine::Engine(const RuntimeOptions& options) {
   if (parts_->options.task_events) {
     parts_->events.enable(parts_->options.max_task_events);
     special_.store(kTracing, std::memory_order_relaxed);
+  }
+  if (parts_->client != nullptr) {
+    special_.fetch_or(kRemoteTasks, std::memory_order_relaxed);
+    parts_->base_threads = 0;  // What is left to run here comes seldom.
   }
   engines[index_].store(this, std::memory_order_release);
   for (int i = 0; i < parts_->base_threads; ++i) {
@@ -213,6 +258,7 @@ Engine::~Engine() {
       }
     }
   }
+  if (parts.client != nullptr) parts.client->close();
   // 2. Workers drain the lanes and end; those that still run user code are waited for. Others may
   // start meanwhile: where all wait for what stands in a lane, somebody must give it its end.
   {
@@ -361,7 +407,7 @@ void Engine::apply(Task* task, const TaskOptions& options) {
         "with the cluster");
   }
   if (const auto* affinity = std::get_if<NodeAffinity>(&options.scheduling_strategy)) {
-    const NodeId here{child_id(serial_, 0)};
+    const NodeId here = node_id_of(*this);
     if (affinity->node != here && !affinity->soft) {
       throw InvalidArgumentError("TaskOptions::scheduling_strategy = NodeAffinity{" +
                                  affinity->node.hex() +

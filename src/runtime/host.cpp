@@ -1,9 +1,8 @@
 #include "runtime/host.hpp"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/wait.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +17,6 @@ namespace ray::detail {
 
 namespace {
 
-constexpr std::size_t kMessagesPerLook = 256;  // Of one worker, before the others' turn.
 constexpr auto kDeathsEvery = std::chrono::milliseconds(2);
 constexpr auto kEndWithin = std::chrono::seconds(5);
 
@@ -31,17 +29,30 @@ bool is_urgent(const Message& message) {
 
 }  // namespace
 
-Host::Host(const RuntimeOptions& options, NodeLimits limits, Receiver& driver)
+Spawner make_spawner() {
+  SystemFault fault;
+  auto spawner = Spawner::make(fault);
+  if (!spawner) throw Error("ray: worker processes cannot be started: " + fault.text());
+  return std::move(*spawner);
+}
+
+Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welcome& welcome,
+           Receiver& driver)
     : options_(options),
+      welcome_(welcome),
       driver_(driver),
       node_(std::move(limits)),
-      watch_(::epoll_create1(EPOLL_CLOEXEC)) {
-  if (!watch_) throw Error("ray: " + SystemFault::of("epoll_create1").text());
+      watch_(::epoll_create1(EPOLL_CLOEXEC)),
+      bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      spawner_(make_spawner()) {
+  if (!watch_ || !bell_) throw Error("ray: " + SystemFault::of("epoll_create1, eventfd").text());
+  epoll_event event{};
+  event.events = EPOLLIN;
+  ::epoll_ctl(watch_.number(), EPOLL_CTL_ADD, bell_.number(), &event);
   OutputArchive out;
   out(options_);
-  welcome_ = out.bytes();
+  welcome_.options = out.bytes();
   chores_thread_ = std::thread([this] { chores(); });
-  later([] {});
 }
 
 Host::~Host() {
@@ -51,12 +62,9 @@ Host::~Host() {
   }
   chores_wanted_.notify_all();
   if (chores_thread_.joinable()) chores_thread_.join();
-  for (auto& [client, worker] : workers_) {
-    if (worker->ended) continue;
-    ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
-    ::waitpid(static_cast<pid_t>(worker->pid), nullptr, 0);
-  }
 }
+
+void Host::ring() { ::eventfd_write(bell_.number(), 1); }
 
 // --- in and out ---
 
@@ -84,35 +92,19 @@ void Host::perform(decision::Send&& send) {
     return;
   }
   const auto found = workers_.find(send.to);
-  if (found == workers_.end() || found->second->ended) return;
+  if (found == workers_.end()) return;
   WorkerEnd& worker = *found->second;
-  if (auto* welcome = std::get_if<message::Welcome>(&send.message)) welcome->options = welcome_;
+  if (auto* welcome = std::get_if<message::Welcome>(&send.message)) {
+    const ClientId client = welcome->client;
+    *welcome = welcome_;
+    welcome->client = client;
+  }
   show_places(worker, send.message);
   scratch_.clear();
   encode(send.message, scratch_);
   if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
-    ::kill(static_cast<pid_t>(worker.pid), SIGKILL);  // It reads nothing for long: it is lost.
+    worker.child.kill();  // It reads nothing for long: it is lost.
   }
-}
-
-bool Host::read_links() {
-  bool any = false;
-  for (auto& [client, worker] : workers_) {
-    if (worker->ended) continue;
-    std::span<const std::byte> body;
-    for (std::size_t n = 0; n < kMessagesPerLook && worker->link.receive(body); ++n) {
-      any = true;
-      try {
-        node_.receive(client, decode(body), now(), decisions_);
-      } catch (const SerializationError&) {
-        ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
-        break;
-      }
-      carry_out();
-    }
-    if (worker->link.queued_bytes() != 0) worker->link.flush();
-  }
-  return any;
 }
 
 bool Host::poll() {
@@ -165,14 +157,14 @@ bool Host::deliver() {
 bool Host::prepare_sleep() {
   bool quiet = !has_inbox_.load(std::memory_order_acquire);
   for (auto& [client, worker] : workers_) {
-    if (!worker->ended && !worker->link.prepare_sleep()) quiet = false;
+    if (!worker->link.prepare_sleep()) quiet = false;
   }
   return quiet;
 }
 
 void Host::awake_all() {
   for (auto& [client, worker] : workers_) {
-    if (!worker->ended) worker->link.awake(true);
+    worker->link.awake(true);
   }
 }
 
@@ -181,15 +173,15 @@ void Host::attend(bool begins) {
   attending_ += begins ? 1 : -1;
   if (attending_ == 1 && begins) {
     for (auto& [client, worker] : workers_) {
-      if (!worker->ended) worker->link.awake(false);
+      worker->link.awake(false);
     }
   } else if (attending_ == 0) {
     if (sleeping_ == 0) {
       for (auto& [client, worker] : workers_) {
-        if (!worker->ended) worker->link.set_away();
+        worker->link.set_away();
       }
     } else if (!prepare_sleep()) {
-      bell_.ring();  // Somebody sleeps who would not hear of what has just come.
+      ring();  // Somebody sleeps who would not hear of what has just come.
     }
   }
 }
@@ -224,12 +216,13 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   }
   const std::lock_guard lock(mutex_);
   --sleeping_;
-  bell_.hush();
+  eventfd_t rings = 0;
+  ::eventfd_read(bell_.number(), &rings);
   looked_for_deaths_ = {};
   awake_all();
   if (attending_ == 0 && sleeping_ == 0) {
     for (auto& [client, worker] : workers_) {
-      if (!worker->ended) worker->link.set_away();
+      worker->link.set_away();
     }
   }
 }
@@ -247,14 +240,9 @@ void Host::shut_down() {
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
-      if (std::all_of(workers_.begin(), workers_.end(),
-                      [](const auto& each) { return each.second->ended; })) {
-        break;
-      }
+      if (workers_.empty() && starting_ == 0) break;
       if (Clock::now() >= until && !std::exchange(killed, true)) {
-        for (auto& [client, worker] : workers_) {
-          if (!worker->ended) ::kill(static_cast<pid_t>(worker->pid), SIGKILL);
-        }
+        for (auto& [client, worker] : workers_) worker->child.kill();
       }
     }
     if (!poll()) {

@@ -25,31 +25,43 @@
 
 namespace ray::detail {
 
+/// What stands beside a segment's descriptor on a worker's socket.
+struct SegmentRecord {
+  std::uint32_t segment = 0;
+  std::uint32_t writes = 0;  // 1: the worker is its only writer.
+  std::uint64_t size = 0;    // 0: no such record.
+
+  static SegmentRecord read(std::span<const std::byte> bytes);
+};
+
 /// Threads: any.
 class Host final : public Channel {
 public:
   /// Throws Error when the system gives not what is needed.
-  Host(const RuntimeOptions& options, NodeLimits limits, Receiver& driver);
+  /// `welcome`: what workers are told, but for their number.
+  Host(const RuntimeOptions& options, NodeLimits limits, const message::Welcome& welcome,
+       Receiver& driver);
   ~Host() override;
 
   void send(Message message) override;
   bool poll() override;
   void sleep(Parker& parker, const Clock::time_point* deadline) override;
   void attend(bool begins) override;
-  std::span<const std::byte> view(const Place& place) override;
-  std::span<std::byte> room(const Place& place) override;
+  std::span<const std::byte> view(const Place& place, std::shared_ptr<void>& memory) override;
+  std::span<std::byte> writable(const Place& place) override;
 
   /// All that is pending fails; workers end, or are killed after a while. Then nothing is left.
-  void shut_down();
+  void shut_down() override;
   std::vector<Node::WorkerState> workers();
   Demand available();
 
 private:
+  static constexpr std::size_t kMessagesPerLook = 256;  // Of one worker, before the others' turn.
+
   struct WorkerEnd {
+    WorkerEnd(Link made, Child started) : link(std::move(made)), child(std::move(started)) {}
     Link link;
-    std::int64_t pid = 0;
-    Descriptor process;  // pidfd: readable once it has ended.
-    bool ended = false;
+    Child child;
     std::set<std::uint32_t> segments;  // Shown to it.
   };
 
@@ -66,23 +78,23 @@ private:
   void perform(decision::Restore&& restore);
   void perform(decision::DropSpill&& drop);
   bool read_links();
-  void read_link(ClientId client, WorkerEnd& worker, std::size_t most);
+  bool read_link(ClientId client, WorkerEnd& worker, std::size_t most);
   void look_for_deaths();
-  void worker_died(ClientId client);
   void show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes);
   void show_places(WorkerEnd& worker, const Message& message);
   bool prepare_sleep();
   void awake_all();
-  Segment* segment_of(const Place& place);
+  std::span<std::byte> room(const Place& place);
 
   // Without mutex_.
   bool deliver();
   void chores();
   void later(std::function<void()> chore);
+  void ring();
   void start_worker(ClientId client);
 
   RuntimeOptions options_;
-  Bytes welcome_;
+  message::Welcome welcome_;
   Receiver& driver_;
   std::mutex mutex_;
   Node node_;
@@ -90,14 +102,18 @@ private:
   bool carrying_out_ = false;
   Bytes scratch_;
   std::unordered_map<ClientId, std::unique_ptr<WorkerEnd>> workers_;
-  std::unordered_map<std::uint32_t, std::unique_ptr<Segment>> segments_;
+  std::unordered_map<std::uint32_t, std::shared_ptr<Segment>> segments_;
+  int starting_ = 0;
   std::set<ClientId> killed_early_;  // Before they were started.
+  std::vector<ClientId> reading_;    // Kept for its memory.
   std::deque<Message> inbox_;        // For the driver.
   std::atomic<bool> has_inbox_{false};
   int attending_ = 0;
   int sleeping_ = 0;
   Clock::time_point looked_for_deaths_{};
   Descriptor watch_;  // epoll: bells, pidfds.
+  Descriptor bell_;   // Rung by threads of this process.
+  Spawner spawner_;
 
   std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
 

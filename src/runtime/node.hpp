@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct NodeLimits {
   NodeTime idle_worker = std::chrono::seconds(1);  // Above the slots, so long idle: it ends.
   NodeTime start_timeout = std::chrono::seconds(60);
   NodeTime full_grace = std::chrono::seconds(10);  // A store that is full is waited for so long.
+  std::string_view (*name_of)(std::uint64_t function) = nullptr;  // For people.
   std::uint32_t poison_kills = 3;      // After so many dead workers a task is not tried again.
 };
 

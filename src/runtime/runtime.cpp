@@ -12,6 +12,7 @@
 #include "runtime/actor_core.hpp"
 #include "runtime/config.hpp"
 #include "runtime/parts.hpp"
+#include "runtime/worker_process.hpp"
 
 namespace ray {
 
@@ -216,8 +217,20 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 
 }  // namespace detail
 
+namespace {
+
+/// In a worker process the runtime is the node's, and the program goes no further.
+RuntimeOptions unless_worker(RuntimeOptions options) {
+  if (options.isolation == Isolation::processes && detail::is_worker_process()) {
+    detail::serve_as_worker([](detail::Engine& engine) { process().current = &engine; });
+  }
+  return options;
+}
+
+}  // namespace
+
 Runtime::Runtime(const RuntimeOptions& options)
-    : engine_(std::make_unique<detail::Engine>(checked(options))),
+    : engine_(std::make_unique<detail::Engine>(unless_worker(checked(options)))),
       options_(engine_->parts().options) {
   detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
@@ -319,7 +332,10 @@ void timeline(const std::string& path) { detail::write_timeline(detail::Engine::
 std::string status() { return detail::status_of(detail::Engine::current()); }
 
 namespace detail {
-NodeId node_id_of(Engine& engine) { return NodeId{child_id(engine.serial(), 0)}; }
+NodeId node_id_of(Engine& engine) {
+  const Client* client = engine.parts().client.get();
+  return client != nullptr ? client->node_id() : NodeId{child_id(engine.serial(), 0)};
+}
 
 std::vector<NodeInfo> nodes_of(Engine& engine) {
   NodeInfo node;

@@ -364,7 +364,8 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
     Object* circle = nullptr;
     Client* const client = engine == nullptr ? nullptr : engine->parts_->client.get();
     if (client != nullptr) {
-      Client::Wait wait{.parker = set.parker};
+      Client::Wait wait;
+      wait.parker = set.parker;
       const bool told = client->blocked(wait, pending.data(), pending.size(),
                                         static_cast<std::size_t>(needed));
       client->wait(*set.parker, deadline, [&] {

@@ -85,6 +85,9 @@ void free_extra(TaskExtra* extra) noexcept;
 class Engine {
 public:
   explicit Engine(const RuntimeOptions& options);
+  /// Of a worker process: its tasks come from a node elsewhere.
+  struct WorkerRole {};
+  Engine(const RuntimeOptions& options, WorkerRole);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -237,6 +240,8 @@ public:
 private:
   friend struct EngineParts;
   friend class Client;
+
+  void start();
 
   /// Pairs with the heavy_barrier() of a thread that is about to sleep: either it sees what we
   /// queued, or we see that it sleeps. Where the kernel has no membarrier, both are full fences.

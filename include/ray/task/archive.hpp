@@ -218,12 +218,12 @@ namespace detail {
 
 template <class T, class Archive>
 concept SerializesItself = requires(T& value, Archive& archive) {
-  Access::serialize(archive, value);
+  ray::Access::serialize(archive, value);
 };
 template <class T>
 concept SavesItself = requires(const T& value, T& into, OutputArchive& out, InputArchive& in) {
-  Access::save(out, value);
-  Access::load(in, into);
+  ray::Access::save(out, value);
+  ray::Access::load(in, into);
 };
 template <class T, class Archive>
 concept SerializedBeside = requires(T& value, Archive& archive) { serialize(archive, value); };
@@ -248,9 +248,9 @@ void write_value(OutputArchive& out, const T& value) {
   } else if constexpr (is_number<T>) {
     out.write_number(value);
   } else if constexpr (SavesItself<T>) {
-    Access::save(out, value);
+    ray::Access::save(out, value);
   } else if constexpr (SerializesItself<T, OutputArchive>) {
-    Access::serialize(out, const_cast<T&>(value));
+    ray::Access::serialize(out, const_cast<T&>(value));
   } else if constexpr (SavedBeside<T>) {
     save(out, value);
   } else if constexpr (SerializedBeside<T, OutputArchive>) {
@@ -277,9 +277,9 @@ void read_value(InputArchive& in, T& value) {
   } else if constexpr (is_number<T>) {
     value = in.read_number<T>();
   } else if constexpr (SavesItself<T>) {
-    Access::load(in, value);
+    ray::Access::load(in, value);
   } else if constexpr (SerializesItself<T, InputArchive>) {
-    Access::serialize(in, value);
+    ray::Access::serialize(in, value);
   } else if constexpr (SavedBeside<T>) {
     load(in, value);
   } else if constexpr (SerializedBeside<T, InputArchive>) {

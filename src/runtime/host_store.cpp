@@ -1,0 +1,125 @@
+// The store's memory and its file on disk.
+#include <cstring>
+
+#include <ray/error.hpp>
+
+#include "runtime/host.hpp"
+
+namespace ray::detail {
+
+SegmentRecord SegmentRecord::read(std::span<const std::byte> bytes) {
+  SegmentRecord record;
+  if (bytes.size() == sizeof record) std::memcpy(&record, bytes.data(), sizeof record);
+  return record;
+}
+
+void Host::perform(decision::MakeSegment&& make) {
+  SystemFault fault;
+  auto segment = Segment::make(make.size, fault);
+  const bool made = segment.has_value();
+  if (made) {
+    segments_.emplace(make.segment, std::make_shared<Segment>(std::move(*segment)));
+    if (make.writer != kDriverClient) {
+      const auto found = workers_.find(make.writer);
+      if (found != workers_.end()) show_segment(*found->second, make.segment, true);
+    }
+  }
+  node_.segment_made(make.segment, made, now(), decisions_);
+}
+
+void Host::perform(decision::DropSegment&& drop) { segments_.erase(drop.segment); }
+
+void Host::perform(decision::Spill&& spill) {
+  const std::span<std::byte> bytes = room(spill.place);
+  later([this, object = spill.object, bytes] {
+    SystemFault fault;
+    std::optional<std::uint64_t> handle;
+    if (!spill_) {
+      spill_ = SpillFile::open(options_.spill_directory, fault);
+    }
+    if (spill_) handle = spill_->write(object, bytes, fault);
+    const std::lock_guard lock(mutex_);
+    node_.spilled(object, handle, now(), decisions_);
+    carry_out();
+  });
+}
+
+void Host::perform(decision::Restore&& restore) {
+  const std::span<std::byte> bytes = room(restore.place);
+  later([this, object = restore.object, handle = restore.handle, bytes] {
+    std::string why;
+    const bool intact = spill_ && spill_->read(handle, bytes, why);
+    const std::lock_guard lock(mutex_);
+    node_.restored(object, intact, now(), decisions_);
+    carry_out();
+  });
+}
+
+void Host::perform(decision::DropSpill&& drop) {
+  later([this, handle = drop.handle] {
+    if (spill_) spill_->drop(handle);
+  });
+}
+
+/// Requires: mutex_. The record comes to the worker before any message that names the segment.
+void Host::show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes) {
+  const auto found = segments_.find(segment);
+  if (found == segments_.end() || !worker.segments.insert(segment).second) return;
+  const SegmentRecord record{.segment = segment,
+                             .writes = writes ? 1u : 0u,
+                             .size = found->second->bytes().size()};
+  SystemFault fault;
+  std::optional<Descriptor> readable;
+  int descriptor = found->second->descriptor();
+  if (!writes) {
+    readable = found->second->open_for_readers(fault);
+    descriptor = readable ? readable->number() : -1;
+  }
+  const auto bytes = std::as_bytes(std::span(&record, 1));
+  if (descriptor < 0 ||
+      worker.link.socket().send(bytes, descriptor, fault) != UnixSocket::Sent::all) {
+    worker.child.kill();  // It could not read what it is sent.
+  }
+}
+
+void Host::show_places(WorkerEnd& worker, const Message& message) {
+  const auto show = [&](const WireValue& value) {
+    if (value.kind == WireValue::Kind::stored) show_segment(worker, value.place.segment, false);
+  };
+  if (const auto* run = std::get_if<message::Run>(&message)) {
+    show(run->task.arguments);
+    for (const WireValue& value : run->values) show(value);
+  } else if (const auto* fetched = std::get_if<message::Fetched>(&message)) {
+    show(fetched->value);
+  } else if (const auto* sealed = std::get_if<message::Sealed>(&message)) {
+    show(sealed->value);
+  } else if (const auto* item = std::get_if<message::Item>(&message)) {
+    show(item->value);
+  } else if (const auto* reserved = std::get_if<message::Reserved>(&message)) {
+    if (reserved->failure.empty()) show_segment(worker, reserved->place.segment, true);
+  }
+}
+
+std::span<std::byte> Host::room(const Place& place) {
+  const auto found = segments_.find(place.segment);
+  if (found == segments_.end()) throw Error("ray: no segment of that number in the object store");
+  const std::span<std::byte> all = found->second->bytes();
+  if (place.offset > all.size() || place.size > all.size() - place.offset) {
+    throw Error("ray: a place outside of its segment in the object store");
+  }
+  return all.subspan(static_cast<std::size_t>(place.offset), static_cast<std::size_t>(place.size));
+}
+
+std::span<std::byte> Host::writable(const Place& place) {
+  const std::lock_guard lock(mutex_);
+  return room(place);
+}
+
+std::span<const std::byte> Host::view(const Place& place, std::shared_ptr<void>& memory) {
+  const std::lock_guard lock(mutex_);
+  const std::span<std::byte> bytes = room(place);
+  memory = segments_.at(place.segment);
+  return bytes;
+}
+
+}  // namespace ray::detail

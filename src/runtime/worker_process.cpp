@@ -1,0 +1,251 @@
+#include "runtime/worker_process.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include <ray/error.hpp>
+#include <ray/task/record_types.hpp>
+#include <ray/task/values.hpp>
+
+#include "runtime/host.hpp"
+#include "runtime/parts.hpp"
+#include "task/message_codec.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr int kDriverGone = 0;  // Nobody is left to whom a status would say anything.
+constexpr auto kSegmentWithin = std::chrono::seconds(30);
+
+/// A worker's way to its node.
+class WorkerChannel final : public Channel {
+public:
+  explicit WorkerChannel(Link link) : link_(std::move(link)) {}
+  void set_receiver(Receiver& receiver) { receiver_ = &receiver; }
+
+  void send(Message message) override {
+    const std::lock_guard lock(send_mutex_);
+    out_.clear();
+    encode(message, out_);
+    const std::lock_guard link(link_mutex_);
+    link_.send(out_, is_urgent(message));
+  }
+
+  bool poll() override {
+    const std::thread::id me = std::this_thread::get_id();
+    std::thread::id nobody{};
+    const bool nested = poller_.load(std::memory_order_relaxed) == me;
+    if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
+      return false;
+    }
+    bool any = false;
+    for (;;) {
+      std::optional<Message> message;
+      {
+        const std::lock_guard lock(link_mutex_);
+        std::span<const std::byte> body;
+        if (!link_.receive(body)) {
+          if (link_.queued_bytes() != 0) link_.flush();
+          break;
+        }
+        message = decode(body);
+      }
+      any = true;
+      receiver_->receive(std::move(*message));
+    }
+    if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
+    return any;
+  }
+
+  void attend(bool begins) override {
+    const std::lock_guard lock(link_mutex_);
+    attending_ += begins ? 1 : -1;
+    if (attending_ == 1 && begins) {
+      link_.awake(false);
+    } else if (attending_ == 0) {
+      if (sleeping_ == 0) {
+        link_.set_away();
+      } else if (!link_.prepare_sleep() && sleeper_ != nullptr) {
+        sleeper_->unpark();
+      }
+    }
+  }
+
+  void sleep(Parker& parker, const Clock::time_point* deadline) override {
+    {
+      const std::lock_guard lock(link_mutex_);
+      ++sleeping_;
+      if (attending_ == 0 && !link_.prepare_sleep()) {
+        --sleeping_;
+        link_.awake(false);
+        return;
+      }
+      sleeper_ = &parker;
+    }
+    const int bell = parker.rest_begins();
+    if (bell >= 0) {
+      pollfd watched[3] = {{.fd = link_.bell(), .events = POLLIN, .revents = 0},
+                           {.fd = bell, .events = POLLIN, .revents = 0},
+                           {.fd = link_.socket().number(), .events = POLLHUP, .revents = 0}};
+      watched[2].events = 0;  // Its end only; POLLHUP is always told.
+      timespec rest{};
+      if (deadline != nullptr) {
+        const auto left = std::max<std::chrono::nanoseconds>(
+            *deadline - Clock::now(), std::chrono::nanoseconds(0));
+        rest.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
+        rest.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
+      }
+      ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
+      if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
+      parker.rest_ends();
+    }
+    const std::lock_guard lock(link_mutex_);
+    --sleeping_;
+    if (sleeping_ == 0) sleeper_ = nullptr;
+    link_.awake(true);
+    if (attending_ == 0 && sleeping_ == 0) link_.set_away();
+  }
+
+  std::span<const std::byte> view(const Place& place, std::shared_ptr<void>& memory) override {
+    return bytes_of(place, memory);
+  }
+  std::span<std::byte> writable(const Place& place) override {
+    std::shared_ptr<void> memory;
+    return bytes_of(place, memory);
+  }
+  void shut_down() override {}
+
+private:
+  /// The node must act on it even if the driver does something else.
+  static bool is_urgent(const Message& message) {
+    return std::holds_alternative<message::Blocked>(message) ||
+           std::holds_alternative<message::Reserve>(message) ||
+           std::holds_alternative<message::Fetch>(message);
+  }
+
+  std::span<std::byte> bytes_of(const Place& place, std::shared_ptr<void>& memory) {
+    const std::lock_guard lock(segments_mutex_);
+    const auto until = Clock::now() + kSegmentWithin;
+    while (!segments_.contains(place.segment)) {
+      if (!take_segment() && Clock::now() > until) {
+        throw Error("ray: segment " + std::to_string(place.segment) +
+                    " of the object store was not handed over");
+      }
+    }
+    const std::shared_ptr<Segment>& segment = segments_.at(place.segment);
+    const std::span<std::byte> all = segment->bytes();
+    memory = segment;
+    if (place.offset > all.size() || place.size > all.size() - place.offset) {
+      throw Error("ray: a place outside of its segment in the object store");
+    }
+    return all.subspan(static_cast<std::size_t>(place.offset),
+                       static_cast<std::size_t>(place.size));
+  }
+
+  /// Reads one record of the socket; false if none came within a moment.
+  bool take_segment() {
+    pollfd watched{.fd = link_.socket().number(), .events = POLLIN, .revents = 0};
+    ::poll(&watched, 1, 100);
+    std::byte buffer[UnixSocket::kRecordMax];
+    UnixSocket::Record record;
+    SystemFault fault;
+    switch (link_.socket().receive(buffer, record, fault)) {
+      case UnixSocket::Received::record:
+        break;
+      case UnixSocket::Received::closed:
+        ::_exit(kDriverGone);
+      default:
+        return false;
+    }
+    const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
+    if (segment.size == 0) return false;
+    const Access access = segment.writes != 0 ? Access::read_write : Access::read;
+    auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
+    if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
+    segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
+    return true;
+  }
+
+  Link link_;
+  Receiver* receiver_ = nullptr;
+  std::mutex send_mutex_;
+  Bytes out_;  // Guarded by send_mutex_.
+  std::mutex link_mutex_;
+  int attending_ = 0;          // Guarded by link_mutex_, as are the others.
+  int sleeping_ = 0;
+  Parker* sleeper_ = nullptr;
+  std::atomic<std::thread::id> poller_{};
+  std::mutex segments_mutex_;
+  std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
+};
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "ray: this worker process cannot start: %s\n", why.c_str());
+  ::_exit(70);
+}
+
+WorkerStart& worker_start() {
+  static WorkerStart start = become_worker();
+  return start;
+}
+/// Before main: a worker whose driver dies shall not go on, whatever it does until it is one.
+const bool started_as_worker = worker_start().is_worker;
+
+/// Waits for the node's first message.
+class Greeting final : public Channel::Receiver {
+public:
+  void receive(Message message) override {
+    if (auto* welcome = std::get_if<message::Welcome>(&message)) {
+      welcome_ = std::move(*welcome);
+    } else {
+      early.push_back(std::move(message));
+    }
+  }
+  std::optional<message::Welcome> welcome_;
+  std::vector<Message> early;  // What came right behind it.
+};
+
+}  // namespace
+
+bool is_worker_process() { return started_as_worker; }
+
+void serve_as_worker(void (*enter)(Engine& engine)) {
+  WorkerStart& start = worker_start();
+  if (!start.fault.empty()) give_up(start.fault);
+  if (start.version != kWireVersion) give_up("it speaks another version than its driver");
+  SystemFault fault;
+  auto link = Link::attach(std::move(start.socket), fault);
+  if (!link) give_up(fault.text());
+  auto channel = std::make_unique<WorkerChannel>(std::move(*link));
+  Greeting greeting;
+  channel->set_receiver(greeting);
+  channel->send(message::Hello{.version = kWireVersion,
+                               .digest = record_types_digest(),
+                               .functions = record_types_count(),
+                               .pid = ::getpid()});
+  Parker& parker = Parker::mine();
+  while (!greeting.welcome_) {
+    if (!channel->poll()) channel->sleep(parker, nullptr);
+  }
+  RuntimeOptions options;
+  InputArchive in(greeting.welcome_->options);
+  in(options);
+  auto* engine = new Engine(options, Engine::WorkerRole{});
+  Client& client = *engine->parts().client;
+  WorkerChannel& opened = *channel;
+  opened.set_receiver(client);
+  client.open(std::move(channel), *greeting.welcome_);
+  for (Message& message : greeting.early) client.receive(std::move(message));
+  enter(*engine);
+  client.work();
+  std::fflush(nullptr);
+  ::_exit(0);
+}
+
+}  // namespace ray::detail
