@@ -174,7 +174,7 @@ void leave_object(Object* object) noexcept {
 bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) noexcept {
   const bool retiring = references == kRuntimeRef && retires(object);
   if (retiring) references = 0;
-  const std::uintptr_t shared = is_placeholder(object) ? kShared : 0;
+  const std::uintptr_t shared = is_placeholder(object) ? std::uintptr_t{kShared} : 0;
   std::uintptr_t word = object->waiters.load(std::memory_order_relaxed);
   for (;;) {
     if (is_sealed(word)) return false;
@@ -183,7 +183,7 @@ bool seal_object(Object* object, std::uintptr_t seal, std::uint32_t references) 
       word = object->waiters.load(std::memory_order_relaxed);
       continue;
     }
-    std::uintptr_t sealed = seal | shared | (retiring ? kRetired : 0);
+    std::uintptr_t sealed = seal | shared | (retiring ? std::uintptr_t{kRetired} : 0);
     if (word < kSealMax) sealed |= word;  // Abandoned, or pending and nothing else.
     // release: publishes the value. acquire: the waiters' fields.
     if (object->waiters.compare_exchange_weak(word, sealed, std::memory_order_acq_rel,
