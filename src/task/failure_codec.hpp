@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ray/error.hpp>
@@ -11,6 +13,12 @@
 #include "task/messages.hpp"
 
 namespace ray::detail {
+
+inline constexpr std::uint8_t kFailureVersion = 1;
+/// Of each text; longer ones are cut, and say so. A mangled name is left out instead.
+inline constexpr std::size_t kFailureTextMax = std::size_t{64} << 10;
+/// Larger payloads are left out, and `type_id` with them: the exception cannot be made again.
+inline constexpr std::size_t kFailurePayloadMax = std::size_t{1} << 20;
 
 struct FailureParts {
   ErrorCode code = ErrorCode::error;  // `task`: an exception that is not one of ours.
@@ -24,11 +32,13 @@ struct FailureParts {
   friend bool operator==(const FailureParts&, const FailureParts&) = default;
 };
 
+/// Never refuses: what passes a limit is cut or counted.
 Bytes encode_failure(const FailureParts& parts);
 /// Throws SerializationError.
 FailureParts decode_failure(std::span<const std::byte> bytes);
 
-/// The failure of a task that depended on what failed: the same with one more name.
+/// The failure of a task that depended on what failed: the same with one more name. Bytes that
+/// cannot be read become a failure that says so.
 Bytes extend_failure(std::span<const std::byte> bytes, std::string_view task_name);
 
 }  // namespace ray::detail

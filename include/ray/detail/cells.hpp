@@ -32,13 +32,13 @@ void free_record(void* memory) noexcept {
 
 /// Room for a T or a failure.
 template <class T>
-struct Place {
+struct ValueRoom {
   static constexpr std::size_t size = sizeof(T) > sizeof(void*) ? sizeof(T) : sizeof(void*);
   static constexpr std::size_t align = alignof(T) > alignof(void*) ? alignof(T) : alignof(void*);
   alignas(align) std::byte bytes[size];
 };
 template <>
-struct Place<void> {
+struct ValueRoom<void> {
   alignas(void*) std::byte bytes[sizeof(void*)];
 };
 
@@ -71,7 +71,7 @@ constexpr ObjectOps value_ops(ObjectKind kind, void (*destroy)(Object*) noexcept
 
 template <class T>
 struct Cell final : Object {
-  Place<T> place;
+  ValueRoom<T> place;
 
   Cell(std::uint64_t parent_id, std::uint32_t child_index, std::uintptr_t seal)
       : Object(&ops, 1, parent_id, child_index, seal) {}
@@ -90,7 +90,7 @@ struct Cell final : Object {
     return cell;
   }
   static constexpr std::uint32_t value_offset() {
-    return (sizeof(Object) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
+    return (sizeof(Object) + ValueRoom<T>::align - 1) / ValueRoom<T>::align * ValueRoom<T>::align;
   }
   static void destroy(Object* object) noexcept {
     auto* cell = static_cast<Cell*>(object);
@@ -105,7 +105,7 @@ struct Cell final : Object {
 
 template <class T>
 struct ElementOf final : Element {
-  Place<T> place;
+  ValueRoom<T> place;
 
   ElementOf(ray::detail::Task* task, std::uint32_t position) : Element(&ops, task, position) {}
 
@@ -115,7 +115,7 @@ struct ElementOf final : Element {
     return ::new (memory) ElementOf(task, position);
   }
   static constexpr std::uint32_t value_offset() {
-    return (sizeof(Element) + Place<T>::align - 1) / Place<T>::align * Place<T>::align;
+    return (sizeof(Element) + ValueRoom<T>::align - 1) / ValueRoom<T>::align * ValueRoom<T>::align;
   }
   static void destroy(Object* object) noexcept {
     auto* element = static_cast<ElementOf*>(object);

@@ -27,7 +27,7 @@ struct Outcome {
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = false;
   static constexpr std::uint32_t references = kRuntimeRef + 1;  // And the caller's.
-  Place<Value> place;
+  ValueRoom<Value> place;
 };
 
 /// A tuple: each element an object of its own. The first that wants to seal them does it, all of
@@ -40,7 +40,7 @@ struct Outcome<std::tuple<A...>> {
   static constexpr bool is_coroutine = false;
   static constexpr bool has_elements = true;
   static constexpr std::uint32_t references = kRuntimeRef;
-  Place<Value> place;
+  ValueRoom<Value> place;
   std::atomic<bool> lock{false};  // Guards what follows, between the task's end and a cancel.
   bool decided = false;           // Somebody seals the elements, or has.
   Elements elements{};            // Null once the task has ended.
@@ -106,7 +106,7 @@ struct Outcome<ray::Task<T>> {
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = false;
   static constexpr std::uint32_t references = kRuntimeRef + 1;
-  Place<T> place;
+  ValueRoom<T> place;
   std::coroutine_handle<Promise> coroutine;
 };
 
@@ -118,7 +118,7 @@ struct Outcome<ray::Generator<T>> {
   static constexpr bool is_coroutine = true;
   static constexpr bool has_elements = true;
   static constexpr std::uint32_t references = kRuntimeRef;
-  Place<void> place;
+  ValueRoom<void> place;
   std::coroutine_handle<Promise> coroutine;
   std::atomic<bool> lock{false};  // Between the task's end and a cancel.
   StreamCore* stream = nullptr;   // Counted.
