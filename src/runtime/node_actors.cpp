@@ -36,16 +36,14 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
     end_task(entry);
     return;
   }
-  ActorEntry& actor = actors.add(id, spec);
-  references.take(from, id);
   if (existing != nullptr) {
-    send(from, message::ActorFound{id, 0, {}});
-    actor_died(actor, failure(ErrorCode::invalid_argument,
-                              "there is an actor named '" + printable(spec.name) +
-                                  "' already; choose another name or set get_if_exists",
-                              entry.spec.name));
+    // Its client throws, and holds nothing.
+    send(from, message::ActorFound{id, 0, existing->spec});
+    end_task(entry);
     return;
   }
+  ActorEntry& actor = actors.add(id, spec);
+  references.take(from, id);
   if (!spec.name.empty()) {
     actors.take_name(actor);
     send(from, message::ActorFound{id, id, spec});

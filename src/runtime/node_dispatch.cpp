@@ -129,6 +129,15 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
   }
 }
 
+/// A task that is given back reads nothing any more.
+void Node::State::unpin_run(TaskEntry& entry) {
+  for (const std::uint64_t need : entry.spec.needs) {
+    if (store.contains(need)) store.unpin(need, entry.worker, now, store_actions);
+  }
+  if (entry.spec.arguments.kind != WireValue::Kind::stored) return;
+  store.unpin(arguments_id(entry.spec.id()), entry.worker, now, store_actions);
+}
+
 // --- on top of blocked tasks ---
 
 bool Node::State::try_nest(TaskEntry& entry) {

@@ -249,6 +249,7 @@ struct Node::State {
   void not_brought(const store_action::NotBrought& action);
   void unstage(TaskEntry& entry);
   void send_run(TaskEntry& entry, ClientId client, bool nested);
+  void unpin_run(TaskEntry& entry);
   bool try_nest(TaskEntry& entry);
   void nest_awaited(TaskEntry& waits, ClientId client);
   void nest_more();

@@ -260,6 +260,7 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
     TaskEntry* entry = find_task(*id);
     if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) continue;
     if (!leases.give_back(from, *id, now)) continue;
+    unpin_run(*entry);
     if (entry->decided) {
       answered(*entry);
       continue;
