@@ -1,0 +1,296 @@
+// Actors: from their creation to their end, and the calls in between.
+#include <algorithm>
+
+#include "runtime/node_state.hpp"
+#include "task/failure_codec.hpp"
+#include "task/text.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+std::string actor_words(const ActorEntry& actor) {
+  const std::string& name = actor.spec.name.empty() ? actor.spec.class_name : actor.spec.name;
+  return "actor '" + printable(name) + "'";
+}
+
+std::string text_of(const Bytes& failure) {
+  try {
+    return decode_failure(failure).text;
+  } catch (const SerializationError&) {
+    return "(its failure cannot be read)";
+  }
+}
+
+}  // namespace
+
+// --- creation ---
+
+void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
+  const std::uint64_t id = entry.spec.id();
+  const ActorSpec& spec = *entry.spec.creates;
+  ActorEntry* existing = spec.name.empty() ? nullptr : actors.find_name(spec.name);
+  if (existing != nullptr && spec.get_if_exists) {
+    references.take(from, existing->id);
+    send(from, message::ActorFound{id, existing->id, existing->spec});
+    end_task(entry);
+    return;
+  }
+  if (existing != nullptr) {
+    // Its client throws, and holds nothing.
+    send(from, message::ActorFound{id, 0, existing->spec});
+    end_task(entry);
+    return;
+  }
+  ActorEntry& actor = actors.add(id, spec);
+  references.take(from, id);
+  if (!spec.name.empty()) {
+    actors.take_name(actor);
+    send(from, message::ActorFound{id, id, spec});
+  }
+  if (spec.detached) references.hold(id);
+  if (shut) {
+    actor_died(actor, failure(ErrorCode::actor_died,
+                              actor_words(actor) + " was not made: its runtime was shut down first",
+                              entry.spec.name));
+  } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
+    actor_died(actor,
+               failure(ErrorCode::unschedulable, actor_words(actor) + " " + *why, entry.spec.name));
+  } else if (!broken.empty()) {
+    actor_died(actor, extend_failure(broken, entry.spec.name));
+  } else {
+    start_waiting(entry);
+  }
+}
+
+void Node::State::tell_of_actor(ClientId client, std::uint64_t id, ActorEntry* actor) {
+  if (actor == nullptr) {
+    send(client, message::ActorEnded{id, failure(ErrorCode::actor_died,
+                                                 "the actor is gone: its handles were dropped")});
+    return;
+  }
+  if (!actor->spec.name.empty()) {
+    send(client, message::ActorFound{id, actor->named ? id : 0, actor->spec});
+  }
+  if (actor->state == ActorEntry::State::dead) {
+    send(client, message::ActorEnded{id, actor->failure});
+  }
+}
+
+void Node::State::handle(ClientId from, message::FindActor& find) {
+  ActorEntry* actor = actors.find_name(find.name);
+  if (actor == nullptr) {
+    send(from, message::ActorFound{find.request, 0, {}});
+    return;
+  }
+  references.take(from, actor->id);
+  send(from, message::ActorFound{find.request, actor->id, actor->spec});
+}
+
+void Node::State::created(ClientId from, TaskEntry& creation, message::Done& done) {
+  ActorEntry& actor = *actors.find(creation.spec.id());
+  for (const WireValue& value : done.values) discard(from, value);
+  const bool failed = done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure;
+  if (!failed) {
+    actor.state = ActorEntry::State::alive;
+    creation.state = TaskState::kept;
+    ++kept;
+    actors_to_send.push_back(actor.id);
+    return;
+  }
+  leave_process(actor, creation);
+  if (actor.may_restart()) {
+    creation.state = TaskState::waiting;
+    restart(actor);
+    return;
+  }
+  creation.state = TaskState::waiting;
+  actor_died(actor, failure(ErrorCode::actor_died,
+                            "the constructor of " + actor_words(actor) +
+                                " threw: " + text_of(done.values[0].bytes),
+                            creation.spec.name));
+}
+
+/// The actor has no use for its process any more, which ends in order.
+void Node::State::leave_process(ActorEntry& actor, TaskEntry& creation) {
+  const ClientId worker = std::exchange(actor.worker, 0);
+  if (leases.find(worker) == nullptr) return;
+  if (std::exchange(creation.reserved, false)) leaving[worker] = creation.spec.demand;
+  if (leases.find(worker)->phase == PoolWorker::Phase::ending) return;
+  leases.end_soon(worker, now);
+  send(worker, message::Exit{});
+}
+
+// --- calls ---
+
+void Node::State::submit_call(TaskEntry& entry) {
+  ActorEntry* actor = actors.find(entry.spec.actor);
+  if (!entry.holds_actor) hold(entry.spec.actor);
+  entry.holds_actor = true;
+  if (actor == nullptr) {
+    fail_task(entry, failure(ErrorCode::actor_died,
+                             task_words(entry) + " has no actor: its handles were dropped",
+                             entry.spec.name));
+  } else if (actor->state == ActorEntry::State::dead) {
+    fail_task(entry, extend_failure(actor->failure, entry.spec.name));
+  } else {
+    start_waiting(entry);
+  }
+}
+
+void Node::State::send_calls(ActorEntry& actor) {
+  while (actor.state == ActorEntry::State::alive && !actor.staging &&
+         actor.at_worker < ActorTable::kWindow) {
+    const auto id = actors.first(actor);
+    if (!id) return;
+    TaskEntry& entry = *find_task(*id);
+    // What is pinned for a call that waits could be what a running one lacks room for.
+    const auto together = static_cast<std::uint32_t>(std::max(1, actor.spec.max_concurrency));
+    if (actor.at_worker >= together && has_stored(entry)) return;
+    switch (look_at_needs(entry)) {
+      case Needs::there:
+        actors.sent(actor, *id);
+        send_run(entry, actor.worker, false);
+        break;
+      case Needs::on_disk:
+        actor.staging = true;
+        stage(entry);
+        return;
+      case Needs::pending:
+        actor.staging = true;
+        entry.state = TaskState::staging;
+        return;
+      case Needs::failed:
+        return;
+    }
+  }
+}
+
+// --- death ---
+
+void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string& how,
+                                    const std::vector<TaskEntry*>& begun,
+                                    const std::vector<TaskEntry*>& waiting) {
+  ActorEntry* actor = actors.find(worker.actor);
+  if (actor != nullptr && actor->worker != worker.client) actor = nullptr;
+  const bool restarts = actor != nullptr && !shut && actor->may_restart();
+  const std::string died = "worker process " + std::to_string(worker.pid) + " " + how;
+  TaskEntry* creation = actor != nullptr ? find_task(actor->id) : nullptr;
+  if (creation != nullptr) {
+    give_up_reserved(*creation);
+    actor->worker = 0;
+    if (creation->at_worker()) creation->state = TaskState::waiting;
+  }
+  for (TaskEntry* entry : begun) {
+    if (entry->spec.creates) {
+      if (entry->decided) answered(*entry);
+    } else if (entry->decided) {
+      answered(*entry);
+    } else if (outlives(*entry, worker)) {
+      ++entry->deaths;
+      ++entry->attempt;
+      requeue(*entry, true);
+    } else {
+      entry->state = TaskState::waiting;
+      const std::string whose = actor != nullptr ? actor_words(*actor) + " died: " : "";
+      fail_task(*entry, failure(ErrorCode::actor_died,
+                                whose + died + " while it ran " + task_words(*entry) +
+                                    ", which may have run in part",
+                                entry->spec.name));
+    }
+  }
+  for (TaskEntry* entry : waiting) {
+    if (entry->spec.creates) {
+      if (entry->decided) answered(*entry);
+    } else if (entry->decided) {
+      answered(*entry);
+    } else {
+      requeue(*entry, true);
+    }
+  }
+  if (actor == nullptr) return;
+  if (restarts) {
+    restart(*actor);
+  } else {
+    actor_died(*actor, failure(ErrorCode::actor_died,
+                               actor_words(*actor) + " died: " + died +
+                                   (actor->spec.max_restarts == 0
+                                        ? ""
+                                        : ", and no restarts are left (of " +
+                                              std::to_string(actor->spec.max_restarts) + ")")));
+  }
+}
+
+void Node::State::restart(ActorEntry& actor) {
+  TaskEntry& creation = *find_task(actor.id);
+  if (creation.state == TaskState::kept) --kept;
+  ++actor.restarts;
+  ++creation.attempt;
+  creation.worker = 0;
+  creation.state = TaskState::waiting;
+  actor.state = ActorEntry::State::pending;
+  start_waiting(creation, true);
+}
+
+void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
+  if (actor.state == ActorEntry::State::dead) return;
+  actor.state = ActorEntry::State::dead;
+  actor.failure = why;
+  actors.drop_name(actor);
+  for (const std::uint64_t call : actors.unsent(actor)) {
+    const TaskEntry* entry = find_task(call);
+    failing.emplace_back(call, extend_failure(why, entry->spec.name));
+  }
+  if (const PoolWorker* worker = leases.find(actor.worker)) {
+    std::vector<std::uint64_t> calls;
+    for (const auto& [call, leased] : worker->calls) calls.push_back(call);
+    std::sort(calls.begin(), calls.end());
+    for (const std::uint64_t call : calls) {
+      const TaskEntry* entry = find_task(call);
+      if (entry == nullptr || entry->spec.creates) continue;
+      failing.emplace_back(call, extend_failure(why, entry->spec.name));
+    }
+  }
+  for (const ClientId client : references.clients_of(actor.id)) {
+    send(client, message::ActorEnded{actor.id, why});
+  }
+  end_creation(actor);
+  if (actor.spec.detached) {
+    release(actor.id);
+  } else if (references.count(actor.id) == 0) {
+    unreferenced.push_back(actor.id);
+  }
+}
+
+/// The actor will not be made again.
+void Node::State::end_creation(ActorEntry& actor) {
+  TaskEntry* creation = find_task(actor.id);
+  if (creation == nullptr || creation->decided) return;
+  leave_process(actor, *creation);
+  if (creation->state == TaskState::kept) {
+    --kept;
+    creation->state = TaskState::waiting;
+  }
+  if (creation->at_worker()) {
+    creation->decided = true;
+  } else {
+    end_task(*creation);
+  }
+}
+
+void Node::State::unreferenced_actor(ActorEntry& actor) {
+  // Its calls hold it: there are none any more.
+  end_creation(actor);
+  actors.erase(actor.id);
+}
+
+void Node::State::handle(ClientId, message::KillActor& said) {
+  ActorEntry* actor = actors.find(said.actor);
+  if (actor == nullptr || actor->state == ActorEntry::State::dead) return;
+  if (actor->worker != 0) kill(actor->worker, "ray::kill");
+  if (!said.no_restart) return;
+  actor_died(*actor,
+             failure(ErrorCode::actor_died, actor_words(*actor) + " was killed by ray::kill"));
+}
+
+}  // namespace ray::detail

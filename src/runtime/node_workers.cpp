@@ -1,0 +1,333 @@
+// Workers that wait, that end, that never begin; and what becomes of what they had.
+#include <algorithm>
+
+#include "runtime/node_state.hpp"
+#include "task/failure_codec.hpp"
+
+namespace ray::detail {
+
+namespace {
+
+constexpr std::uint32_t kStartsFailedMax = 3;  // In a row: what is ready fails.
+constexpr const char* kNoMemory = "the machine ran out of memory";
+
+}  // namespace
+
+// --- waiting ---
+
+void Node::State::handle(ClientId from, message::Blocked& said) {
+  TaskEntry* entry = find_task(said.task);
+  if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
+  unblock(*entry);
+  if (!leases.block(from, said.task)) return;
+  entry->awaits = std::make_unique<AwaitedSet>();
+  entry->awaits->objects = std::move(said.objects);
+  entry->awaits->count = said.count;
+  entry->awaits->may_nest = said.may_nest;
+  entry->awaits->order = ++order;
+  blocked.emplace(entry->awaits->order, said.task);
+  // What it was sent ahead is for others now, or for itself to run on top.
+  if (const PoolWorker* worker = leases.find(from); !worker->sent.empty() && !worker->recalled) {
+    leases.recall(from);
+    send(from, message::Recall{});
+  }
+  if (said.may_nest) nest_awaited(*entry, from);
+  look_for_circle(*entry);
+  dispatch_needed = true;
+}
+
+void Node::State::handle(ClientId from, message::Unblocked& said) {
+  TaskEntry* entry = find_task(said.task);
+  if (entry == nullptr || entry->worker != from) return;
+  unblock(*entry);
+}
+
+void Node::State::unblock(TaskEntry& entry) {
+  if (entry.awaits == nullptr) return;
+  blocked.erase(entry.awaits->order);
+  entry.awaits.reset();
+  leases.unblock(entry.worker, entry.spec.id());
+  dispatch_needed = true;
+}
+
+void Node::State::handle(ClientId from, message::Suspended& said) {
+  TaskEntry* entry = find_task(said.task);
+  if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
+  if (said.suspended) {
+    leases.suspend(from, said.task, now);
+  } else {
+    leases.resume(from, said.task);
+  }
+  dispatch_needed = true;
+}
+
+// --- ends ---
+
+void Node::State::inherit(ClientId client, const std::vector<TaskEntry*>& heirs) {
+  // Nobody gives credit to a stream that is not read, and nobody can read it from here on.
+  if (const auto read = streams.find(client); read != streams.end()) {
+    for (const std::uint64_t id : std::exchange(read->second, {})) abandon(*find_task(id));
+    streams.erase(client);
+  }
+  const std::vector<std::uint64_t> ids = references.bequeath(client);
+  if (!heirs.empty()) {
+    // Their next attempts ask for the same children, by the same ids.
+    const auto bequest = std::make_shared<Bequest>();
+    bequest->ids = ids;
+    bequest->before.reserve(heirs.size());
+    for (TaskEntry* heir : heirs) {
+      bequest->before.push_back(std::move(heir->bequest));
+      heir->bequest = bequest;
+    }
+    return;
+  }
+  std::vector<std::uint64_t> makers;
+  for (const std::uint64_t id : ids) {
+    release(id);
+    if (references.count(id) != 0) continue;
+    const ObjectEntry* object = find_object(id);
+    if (object == nullptr || object->state != ObjectState::pending) continue;
+    makers.push_back(object->producer);
+    free_object(id);
+  }
+  for (const std::uint64_t maker : makers) {
+    if (TaskEntry* entry = find_task(maker)) abandon(*entry);
+  }
+}
+
+void Node::State::drop_bequest(TaskEntry& entry) {
+  // The last heir gives back what was left to them, and what was left to them before.
+  std::vector<std::shared_ptr<Bequest>> open;
+  if (entry.bequest != nullptr) open.push_back(std::move(entry.bequest));
+  while (!open.empty()) {
+    const std::shared_ptr<Bequest> bequest = std::move(open.back());
+    open.pop_back();
+    if (bequest.use_count() != 1) continue;
+    for (const std::uint64_t id : bequest->ids) release(id);
+    for (auto& before : bequest->before) {
+      if (before != nullptr) open.push_back(std::move(before));
+    }
+  }
+}
+
+void Node::State::worker_ended(ClientId client, const std::string& how) {
+  const bool was_starting =
+      leases.find(client) != nullptr && leases.find(client)->phase == PoolWorker::Phase::starting;
+  std::optional<PoolWorker> worker = leases.end(client);
+  if (!worker) return;
+  store.client_gone(client, now, store_actions);
+  if (const auto left = leaving.find(client); left != leaving.end()) {
+    ledger().release(left->second);
+    leaving.erase(left);
+  }
+  std::vector<TaskEntry*> begun;
+  std::vector<TaskEntry*> waiting;
+  const auto collect = [&](const LeasedTask& leased) {
+    TaskEntry* entry = find_task(leased.task);
+    if (entry == nullptr || entry->worker != client || !entry->at_worker()) return;
+    (entry->state == TaskState::running ? begun : waiting).push_back(entry);
+    if (entry->awaits != nullptr) blocked.erase(entry->awaits->order);
+    entry->awaits.reset();
+  };
+  for (const LeasedTask& leased : worker->sent) collect(leased);
+  for (const LeasedTask& leased : worker->stack) collect(leased);
+  for (const auto& [id, leased] : worker->suspended) collect(leased);
+  for (const auto& [id, leased] : worker->calls) collect(leased);
+  // Suspended ones and calls come out of a hash table.
+  std::sort(begun.begin(), begun.end(), [](const TaskEntry* left, const TaskEntry* right) {
+    return left->begun_order < right->begun_order;
+  });
+  if (worker->actor != 0) {
+    std::sort(waiting.begin(), waiting.end(), [](const TaskEntry* left, const TaskEntry* right) {
+      return left->spec.id() < right->spec.id();
+    });
+  }
+  // First what they leave, so that what is dropped with it is not tried again.
+  const std::vector<TaskEntry*> heirs = tried_again(begun, *worker);
+  inherit(client, heirs);
+  if (worker->actor != 0) {
+    actor_lost_worker(*worker, how, begun, waiting);
+  } else {
+    for (TaskEntry* entry : begun) task_lost_worker(*entry, how, *worker);
+    for (auto entry = waiting.rbegin(); entry != waiting.rend(); ++entry) {
+      if ((*entry)->decided) {
+        answered(**entry);
+      } else {
+        requeue(**entry, true);
+      }
+    }
+  }
+  if (was_starting) start_failed("it " + how + " before it said Hello");
+  faulty.erase(client);
+  for_memory.erase(client);
+  for_cancel.erase(client);
+  dispatch_needed = true;
+  if (shut && leases.size() == 0) kill_at.reset();
+}
+
+std::vector<TaskEntry*> Node::State::tried_again(const std::vector<TaskEntry*>& begun,
+                                                 const PoolWorker& worker) {
+  std::vector<TaskEntry*> heirs;
+  if (shut) return heirs;
+  for (TaskEntry* entry : begun) {
+    if (entry->spec.creates) continue;
+    if (entry->decided ? entry->revived : outlives(*entry, worker)) heirs.push_back(entry);
+  }
+  return heirs;
+}
+
+/// Whether a task that had begun at a worker that is gone runs once more.
+bool Node::State::outlives(const TaskEntry& entry, const PoolWorker& worker) {
+  if (shut || entry.decided) return false;
+  if (worker.actor != 0) {
+    const ActorEntry* actor = actors.find(worker.actor);
+    return actor != nullptr && actor->state != ActorEntry::State::dead && actor->may_restart() &&
+           actor->worker == worker.client && entry.deaths + 1 < limits.poison_kills &&
+           may_try_again(entry);
+  }
+  if (for_cancel.contains(worker.client)) return true;
+  const bool poison =
+      entry.deaths + 1 >= limits.poison_kills && !for_memory.contains(worker.client);
+  return !poison && may_try_again(entry);
+}
+
+void Node::State::task_lost_worker(TaskEntry& entry, const std::string& how,
+                                   const PoolWorker& worker) {
+  if (entry.decided) {
+    answered(entry);
+    return;
+  }
+  const bool again = outlives(entry, worker);
+  const bool memory = for_memory.contains(worker.client);
+  entry.worker = 0;
+  if (for_cancel.contains(worker.client) && again) {
+    requeue(entry, true);
+    return;
+  }
+  if (!memory) ++entry.deaths;
+  if (again) {
+    ++entry.attempt;
+    requeue(entry, true);
+    return;
+  }
+  entry.state = TaskState::waiting;
+  const std::string process = "worker process " + std::to_string(worker.pid) + " ";
+  if (memory) {
+    fail_task(entry, failure(ErrorCode::out_of_memory,
+                             process + "was killed because " + kNoMemory + " while it ran " +
+                                 task_words(entry) + "; it may have run in part",
+                             entry.spec.name));
+  } else if (entry.deaths >= limits.poison_kills) {
+    fail_task(entry,
+              failure(ErrorCode::worker_crashed,
+                      task_words(entry) + " killed " + std::to_string(entry.deaths) +
+                          " workers (the last, " + process + how + ") and is not tried again",
+                      entry.spec.name));
+  } else {
+    fail_task(entry, failure(ErrorCode::worker_crashed,
+                             process + how + " while it ran " + task_words(entry) +
+                                 ", which may have run in part; no retries are left (attempt " +
+                                 std::to_string(entry.attempt + 1) + ")",
+                             entry.spec.name));
+  }
+}
+
+// --- starts that fail ---
+
+void Node::State::worker_failed(ClientId client, const std::string& why) {
+  if (!leases.end(client)) return;
+  faulty.erase(client);
+  start_failed(why);
+  dispatch_needed = true;
+}
+
+void Node::State::start_failed(const std::string& why) {
+  if (broken.empty() && ++start_failures < kStartsFailedMax) return;
+  start_failures = 0;
+  const Bytes text = !broken.empty() ? broken
+                                     : failure(ErrorCode::worker_crashed,
+                                               "no worker process could be started: " + why);
+  for (const std::uint64_t id : queue.all_ready()) {
+    failing.emplace_back(id, extend_failure(text, find_task(id)->spec.name));
+  }
+}
+
+// --- memory and time ---
+
+bool Node::State::relieve_memory() {
+  struct Candidate {
+    std::size_t count = 0;
+    const TaskEntry* newest = nullptr;
+    const TaskEntry* retriable = nullptr;
+  };
+  std::map<std::uint64_t, Candidate> functions;
+  std::size_t running = 0;
+  const auto newer = [](const TaskEntry* old, const TaskEntry* entry) {
+    return old == nullptr || old->begun_order < entry->begun_order ? entry : old;
+  };
+  for (const ClientId client : leases.clients()) {
+    const PoolWorker& worker = *leases.find(client);
+    if (worker.phase != PoolWorker::Phase::ready || worker.stack.empty()) continue;
+    ++running;
+    const TaskEntry* entry = find_task(worker.stack.back().task);
+    if (entry == nullptr) continue;
+    Candidate& candidate = functions[entry->spec.function];
+    ++candidate.count;
+    candidate.newest = newer(candidate.newest, entry);
+    if (may_try_again(*entry)) candidate.retriable = newer(candidate.retriable, entry);
+  }
+  if (running < 2) return false;
+  const Candidate* best = nullptr;
+  for (const auto& [function, candidate] : functions) {
+    const auto rank = [](const Candidate& of) {
+      return std::make_pair(of.retriable != nullptr, of.count);
+    };
+    if (best == nullptr || rank(*best) < rank(candidate)) best = &candidate;
+  }
+  if (best == nullptr) return false;
+  const TaskEntry* victim = best->retriable != nullptr ? best->retriable : best->newest;
+  for_memory.insert(victim->worker);
+  kill(victim->worker, "out of memory");
+  return true;
+}
+
+void Node::State::tick() {
+  store.tick(now, store_actions);
+  while (const auto client = leases.oldest_starting()) {
+    if (leases.find(*client)->since + limits.start_timeout > now) break;
+    kill(*client, "it did not say Hello in time");
+    start_failed("it did not say Hello in time");
+  }
+  while (const auto client = spare_worker()) {
+    if (leases.find(*client)->since + limits.idle_worker > now) break;
+    leases.end_soon(*client, now);
+    send(*client, message::Exit{});
+  }
+  if (kill_at && *kill_at <= now) {
+    kill_at.reset();
+    for (const ClientId client : leases.clients()) {
+      out->push_back(decision::KillWorker{client, "it did not end in time"});
+    }
+  }
+  dispatch_needed = true;
+}
+
+/// The worker that has been idle for longest, where there are more than slots.
+std::optional<ClientId> Node::State::spare_worker() const {
+  const auto slots = static_cast<std::size_t>(limits.total.cpu / kPlainCpu);
+  if (leases.pool() <= std::max<std::size_t>(slots, limits.prestart)) return std::nullopt;
+  return leases.oldest_idle();
+}
+
+std::optional<NodeTime> Node::State::deadline() const {
+  std::optional<NodeTime> first = store.deadline();
+  const auto at = [&](NodeTime time) { first = first ? std::min(*first, time) : time; };
+  if (const auto client = leases.oldest_starting()) {
+    at(leases.find(*client)->since + limits.start_timeout);
+  }
+  if (const auto client = spare_worker()) at(leases.find(*client)->since + limits.idle_worker);
+  if (kill_at) at(*kill_at);
+  return first;
+}
+
+}  // namespace ray::detail
