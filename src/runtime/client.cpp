@@ -308,8 +308,11 @@ void Client::submit(Task* task) {
     const std::lock_guard lock(results_mutex_);
     streams_.emplace(id, task);
   }
-  task->ops->release_arguments(task);
+  // It may end before this does. What it takes is given back when the node has heard of it.
+  retain(task);
   send(std::move(submit));
+  task->ops->release_arguments(task);
+  release(task);
   give_back(aliases);
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include <ray/error.hpp>
+#include <ray/task/record_types.hpp>
 #include <ray/task/values.hpp>
 
 #include "runtime/parker.hpp"
@@ -53,6 +54,10 @@ Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welc
   out(options_);
   welcome_.options = out.bytes();
   chores_thread_ = std::thread([this] { chores(); });
+  send(message::Hello{.version = kWireVersion,
+                      .digest = record_types_digest(),
+                      .functions = record_types_count(),
+                      .pid = ::getpid()});
 }
 
 Host::~Host() {
