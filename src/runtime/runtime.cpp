@@ -99,12 +99,8 @@ void require_outside(const detail::Engine& engine) {
 
 RuntimeOptions checked(RuntimeOptions options) {
   detail::refuse_after_fork();
-  detail::check(options);
-  return options;
-}
-
-RuntimeOptions with_environment(RuntimeOptions options) {
   detail::read_environment(options);
+  detail::check(options);
   return options;
 }
 
@@ -266,7 +262,7 @@ Runtime& init(const RuntimeOptions& options) {
         "ray::init: this process has a runtime already (an earlier init, or the first use started "
         "it); call ray::shutdown() first, or make a ray::Runtime of your own");
   }
-  p.own = std::make_unique<Runtime>(with_environment(options));
+  p.own = std::make_unique<Runtime>(options);
   return *p.own;
 }
 
