@@ -9,14 +9,17 @@
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import python_ray  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+DISTURBED = 0.05  # Share of the machine that others may take.
 REFUSED = 77  # What a program exits with when the runtime refuses the isolation.
 
 
@@ -76,6 +79,8 @@ def notes(threads, processes, ray, why_no_ray):
             yield f"{name}: refused: {column['refused']}"
         elif column and column.get("quick"):
             yield f"{name}: with --quick: not to be compared"
+        if rows_of(column) and column.get("other_load", 0) > DISTURBED:
+            yield f"{name}: disturbed: others took {column['other_load']:.0%} of the machine"
         for row in rows_of(column).values():
             if row.get("status") == "failed":
                 yield f"{name}: {row['name']}: failed: {row['why']}"
@@ -88,19 +93,34 @@ def notes(threads, processes, ray, why_no_ray):
         yield f"Ray: skipped: {why_no_ray}"
 
 
+def seconds_of_others():
+    """Processor time since the start that neither we nor children we waited for have used."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        ticks = [int(field) for field in stat.readline().split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = ticks
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    used = os.times()
+    return busy - used.user - used.system - used.children_user - used.children_system
+
+
 def run_ours(program, isolation, options, path):
-    """What the program wrote; its rows go to the terminal as they come."""
+    """What the program wrote, and the share of the machine that others took meanwhile; its rows go
+    to the terminal as they come."""
     command = [str(program), f"--isolation={isolation}", "--json", str(path)]
     command += ["--quick"] if options.quick else []
     for pattern in options.only:
         command += ["--only", pattern]
     path.unlink(missing_ok=True)
     print(f"ours, {isolation}", file=sys.stderr, flush=True)
+    before, start = seconds_of_others(), time.monotonic()
     code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    others = (seconds_of_others() - before) / (time.monotonic() - start) / os.cpu_count()
     if code not in (0, 1, REFUSED) or not path.exists():
         sys.exit(f"{' '.join(command)}: exit code {code}")
     options.failed |= code == 1
-    return load(path)
+    column = {**load(path), "other_load": round(max(0.0, others), 3)}
+    path.write_text(json.dumps(column, indent=1) + "\n", encoding="utf-8")
+    return column
 
 
 def load(path):

@@ -92,6 +92,11 @@ class Tables(unittest.TestCase):
         self.assertIn("Ray 2.0, Python at both ends, measured 2026-01-01 10:00 on this", text)
         self.assertIn("skipped: no pip", "\n".join(report.notes(None, None, None, "no pip")))
 
+    def test_other_load_is_told_when_it_matters(self):
+        for load, told in ((0.04, False), (0.31, True)):
+            text = "\n".join(report.notes({**THREADS, "other_load": load}, None, None, None))
+            self.assertEqual("disturbed: others took 31% of the machine" in text, told)
+
     def test_files_are_enough(self):
         with tempfile.TemporaryDirectory() as folder:
             paths = [pathlib.Path(folder) / name for name in ("threads.json", "ray.json")]
