@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "process_limits/other_load.hpp"
 #include "process_limits/our_figures.hpp"
 #include "process_limits/raw_limits.hpp"
 
@@ -23,6 +24,8 @@ using namespace limits;
 
 /// What takes longer hangs: the alarm ends the program.
 constexpr unsigned kSecondsMax = 900;
+/// The share of the machine that others may take.
+constexpr double kDisturbed = 0.05;
 
 struct Arguments {
   Effort effort;
@@ -182,8 +185,9 @@ std::string json_number(std::optional<double> value) {
 }
 
 /// Names and units are ours, so nothing in them needs to be escaped.
-std::string json_of(const std::vector<Line>& lines, const std::vector<Target>& targets) {
-  std::string out = "{\"limits\":[";
+std::string json_of(const std::vector<Line>& lines, const std::vector<Target>& targets,
+                    double disturbance) {
+  std::string out = "{\"other_load\":" + json_number(disturbance) + ",\n\"limits\":[";
   for (const Line& line : lines) {
     out += (&line == lines.data() ? "\n {\"name\":\"" : ",\n {\"name\":\"") +
            std::string(line.name) + "\",\"unit\":\"" + line.unit +
@@ -209,6 +213,7 @@ std::string first_byte_program() {
 }
 
 int run(const Arguments& arguments) {
+  const OtherLoad others;
   OurFigures ours;
   std::string refused;
   try {
@@ -227,10 +232,14 @@ int run(const Arguments& arguments) {
   } else {
     std::printf("T4, T5, T7, T8, T9, T13, T14, T16 skipped: %s\n", refused.c_str());
   }
+  const double disturbance = others.share();
+  if (disturbance > kDisturbed)
+    std::printf("disturbed: others took %.0f %% of the machine; ratios mean little\n",
+                100 * disturbance);
   for (const std::string& failure : ours.failures) std::printf("FAILED %s\n", failure.c_str());
   if (!arguments.json.empty()) {
     std::ofstream file(arguments.json);
-    file << json_of(lines, targets);
+    file << json_of(lines, targets, disturbance);
     file.close();
     if (!file) throw std::runtime_error("cannot write " + arguments.json);
   }
