@@ -40,6 +40,7 @@ struct ValueRoom {
 };
 template <>
 struct ValueRoom<void> {
+  static constexpr std::size_t align = alignof(void*);
   alignas(void*) std::byte bytes[sizeof(void*)];
 };
 
