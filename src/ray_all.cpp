@@ -13,6 +13,7 @@
 #include "runtime/report.cpp"
 #include "runtime/runtime.cpp"
 #include "runtime/slots.cpp"
+#include "runtime/spawner.cpp"
 #include "runtime/stream.cpp"
 #include "runtime/suspending.cpp"
 #include "runtime/timers.cpp"

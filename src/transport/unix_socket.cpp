@@ -130,10 +130,10 @@ bool UnixSocket::identify_senders(SystemFault& fault) {
   return false;
 }
 
-std::optional<PeerProcess> UnixSocket::maker(SystemFault& fault) const {
+std::optional<PeerProcess> socket_maker(int descriptor, SystemFault& fault) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(end_.number(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+  if (::getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     fault = SystemFault::of("getsockopt(SO_PEERCRED)");
     return std::nullopt;
   }

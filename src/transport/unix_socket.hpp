@@ -46,9 +46,6 @@ public:
 
   /// From here on records say who sent them: the pid that the kernel has checked.
   bool identify_senders(SystemFault& fault);
-  /// Who *made* the socket pair: for a worker its driver, and for a driver itself. Who is at the
-  /// other end now is known by `Record::sender` only.
-  std::optional<PeerProcess> maker(SystemFault& fault) const;
 
   int number() const noexcept { return end_.number(); }
   void close() noexcept { end_.close(); }
@@ -56,6 +53,10 @@ public:
 private:
   Descriptor end_;
 };
+
+/// Who *made* the socket pair: for a worker its driver, for a driver itself. Who is at the other
+/// end now is known by `Record::sender` only.
+std::optional<PeerProcess> socket_maker(int descriptor, SystemFault& fault);
 
 /// Whether the descriptor is the end of such a socket pair.
 bool is_record_socket(int descriptor) noexcept;
