@@ -8,6 +8,7 @@
 #include "runtime/config.cpp"
 #include "runtime/engine.cpp"
 #include "runtime/events.cpp"
+#include "runtime/log_pipes.cpp"
 #include "runtime/parker.cpp"
 #include "runtime/refs.cpp"
 #include "runtime/report.cpp"
