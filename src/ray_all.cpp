@@ -18,6 +18,7 @@
 #include "runtime/host.cpp"
 #include "runtime/host_store.cpp"
 #include "runtime/host_workers.cpp"
+#include "runtime/log_pipes.cpp"
 #include "runtime/node.cpp"
 #include "runtime/node_actors.cpp"
 #include "runtime/node_cancel.cpp"

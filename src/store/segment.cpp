@@ -22,11 +22,11 @@ std::uint64_t page_bytes() {
 }
 
 /// What an old kernel cannot do at once. Others may write meanwhile, so nothing is changed.
-void touch_pages(std::span<std::byte> range, Access access) {
+void touch_pages(std::span<std::byte> range, MemoryAccess access) {
   const auto page = static_cast<std::size_t>(page_bytes());
   for (std::size_t at = 0; at < range.size(); at += page) {
     std::byte* byte = &range[at];
-    if (access == Access::read_write) {
+    if (access == MemoryAccess::read_write) {
       __atomic_fetch_or(reinterpret_cast<unsigned char*>(byte), 0, __ATOMIC_RELAXED);
     } else {
       static_cast<void>(*static_cast<volatile std::byte*>(byte));
@@ -36,7 +36,7 @@ void touch_pages(std::span<std::byte> range, Access access) {
 
 }  // namespace
 
-Segment::Segment(Descriptor memory, Mapping mapping, Access access)
+Segment::Segment(Descriptor memory, Mapping mapping, MemoryAccess access)
     : memory_(std::move(memory)), mapping_(std::move(mapping)), access_(access) {
   // Fewer and larger faults where the machine is set up for it; no matter where it is not.
   ::madvise(bytes().data(), bytes().size(), MADV_HUGEPAGE);
@@ -51,15 +51,15 @@ std::optional<Segment> Segment::make(std::uint64_t size, SystemFault& fault) {
   }
   auto memory = make_memory("ray-store", size, fault);
   if (!memory) return std::nullopt;
-  auto mapping = Mapping::make(memory->number(), size, Access::read_write, fault);
+  auto mapping = Mapping::make(memory->number(), size, MemoryAccess::read_write, fault);
   if (!mapping) return std::nullopt;
-  return Segment(std::move(*memory), std::move(*mapping), Access::read_write);
+  return Segment(std::move(*memory), std::move(*mapping), MemoryAccess::read_write);
 }
 
-std::optional<Segment> Segment::attach(Descriptor memory, std::uint64_t size, Access access,
+std::optional<Segment> Segment::attach(Descriptor memory, std::uint64_t size, MemoryAccess access,
                                        SystemFault& fault) {
   if (size == 0 || !is_memory(memory.number(), size, fault)) return std::nullopt;
-  if (access == Access::read) {
+  if (access == MemoryAccess::read) {
     const int seals = ::fcntl(memory.number(), F_GET_SEALS);
     const bool reads_only = (::fcntl(memory.number(), F_GETFL) & O_ACCMODE) == O_RDONLY;
     if ((seals & F_SEAL_FUTURE_WRITE) == 0 && !reads_only) {
@@ -95,7 +95,7 @@ bool Segment::holds(std::uint64_t offset, std::uint64_t size, SystemFault& fault
 bool Segment::populate(std::uint64_t offset, std::uint64_t size, SystemFault& fault) {
   if (!holds(offset, size, fault)) return false;
   if (size == 0) return true;
-  if (access_ == Access::read_write) {
+  if (access_ == MemoryAccess::read_write) {
     // First the memory, whose lack is an error here and a signal later; then the page tables.
     while (::fallocate(memory_.number(), 0, static_cast<off_t>(offset), static_cast<off_t>(size)) !=
            0) {
@@ -107,7 +107,7 @@ bool Segment::populate(std::uint64_t offset, std::uint64_t size, SystemFault& fa
   const std::uint64_t first = offset & ~(page_bytes() - 1);
   const auto range = bytes().subspan(static_cast<std::size_t>(first),
                                      static_cast<std::size_t>(offset + size - first));
-  const int advice = access_ == Access::read_write ? kPopulateWrite : kPopulateRead;
+  const int advice = access_ == MemoryAccess::read_write ? kPopulateWrite : kPopulateRead;
   while (::madvise(range.data(), range.size(), advice) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
     if (errno == EINVAL) {

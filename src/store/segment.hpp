@@ -25,7 +25,7 @@ public:
   static std::optional<Segment> make(std::uint64_t size, SystemFault& fault);
   /// What was handed over: checked to be memory of that size that cannot shrink, and for readers
   /// also that it is sealed or only readable, so that a node's mistake is found here.
-  static std::optional<Segment> attach(Descriptor memory, std::uint64_t size, Access access,
+  static std::optional<Segment> attach(Descriptor memory, std::uint64_t size, MemoryAccess access,
                                        SystemFault& fault);
 
   /// No new mapping writes; those that are there go on. For good.
@@ -49,12 +49,12 @@ public:
   void close_descriptor() noexcept { memory_.close(); }
 
 private:
-  Segment(Descriptor memory, Mapping mapping, Access access);
+  Segment(Descriptor memory, Mapping mapping, MemoryAccess access);
   bool holds(std::uint64_t offset, std::uint64_t size, SystemFault& fault) const;
 
   Descriptor memory_;
   Mapping mapping_;
-  Access access_;
+  MemoryAccess access_;
 };
 
 }  // namespace ray::detail

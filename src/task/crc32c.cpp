@@ -62,6 +62,7 @@ std::uint32_t crc32c_by_table(std::span<const std::byte> bytes, std::uint32_t be
     std::memcpy(&word, at, sizeof word);
     word ^= value;
     value = 0;
+#pragma GCC unroll 8
     for (std::size_t k = 0; k < 8; ++k) {
       value ^= kCrcTables[7 - k][(word >> (8 * k)) & 0xff];
     }

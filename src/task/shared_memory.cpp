@@ -57,9 +57,9 @@ bool is_memory(int descriptor, std::uint64_t size, SystemFault& fault) {
   return true;
 }
 
-std::optional<Mapping> Mapping::make(int descriptor, std::uint64_t size, Access access,
+std::optional<Mapping> Mapping::make(int descriptor, std::uint64_t size, MemoryAccess access,
                                      SystemFault& fault) {
-  const int protection = access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
+  const int protection = access == MemoryAccess::read ? PROT_READ : PROT_READ | PROT_WRITE;
   void* memory =
       ::mmap(nullptr, static_cast<std::size_t>(size), protection, MAP_SHARED, descriptor, 0);
   if (memory == MAP_FAILED) {

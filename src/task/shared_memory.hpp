@@ -19,7 +19,7 @@ std::optional<Descriptor> make_memory(const char* name, std::uint64_t size, Syst
 /// somebody made it smaller. For descriptors that come from a peer.
 bool is_memory(int descriptor, std::uint64_t size, SystemFault& fault);
 
-enum class Access : std::uint8_t { read, read_write };
+enum class MemoryAccess : std::uint8_t { read, read_write };
 
 /// A mapping of the whole of it; ends with its owner. Does not need the descriptor to stay open.
 class Mapping {
@@ -35,7 +35,7 @@ public:
     return *this;
   }
 
-  static std::optional<Mapping> make(int descriptor, std::uint64_t size, Access access,
+  static std::optional<Mapping> make(int descriptor, std::uint64_t size, MemoryAccess access,
                                      SystemFault& fault);
 
   std::span<std::byte> bytes() const noexcept { return bytes_; }

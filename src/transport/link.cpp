@@ -104,7 +104,8 @@ std::optional<Link::Ends> Link::make(const LinkLimits& limits, SystemFault& faul
   }
   auto memory = make_memory("ray-link", memory_bytes(limits), fault);
   if (!memory) return std::nullopt;
-  auto mapping = Mapping::make(memory->number(), memory_bytes(limits), Access::read_write, fault);
+  auto mapping =
+      Mapping::make(memory->number(), memory_bytes(limits), MemoryAccess::read_write, fault);
   if (!mapping) return std::nullopt;
   Descriptor host_bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Descriptor worker_bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -134,7 +135,8 @@ std::optional<Link> Link::attach(Descriptor socket_end, SystemFault& fault) {
   if (!host_bell) return std::nullopt;
   auto worker_bell = receive_part(socket, Part::worker_bell, limits, fault);
   if (!worker_bell) return std::nullopt;
-  auto mapping = Mapping::make(memory->number(), memory_bytes(limits), Access::read_write, fault);
+  auto mapping =
+      Mapping::make(memory->number(), memory_bytes(limits), MemoryAccess::read_write, fault);
   if (!mapping) return std::nullopt;
   return Link(std::move(*mapping), limits, Side::worker, std::move(socket), std::move(*worker_bell),
               std::move(*host_bell));

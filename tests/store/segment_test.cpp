@@ -14,8 +14,8 @@
 
 namespace {
 
-using ray::detail::Access;
 using ray::detail::Descriptor;
+using ray::detail::MemoryAccess;
 using ray::detail::Segment;
 using ray::detail::SystemFault;
 
@@ -70,10 +70,10 @@ int attacks(int memory) {
 TEST_CASE("the writer of a segment writes on after it is sealed, and readers see it") {
   SystemFault fault;
   Segment host = make();
-  auto writer = Segment::attach(copy(host), kSize, Access::read_write, fault);
+  auto writer = Segment::attach(copy(host), kSize, MemoryAccess::read_write, fault);
   REQUIRE(writer);
   REQUIRE(host.seal(fault));
-  auto reader = Segment::attach(copy(host), kSize, Access::read, fault);
+  auto reader = Segment::attach(copy(host), kSize, MemoryAccess::read, fault);
   REQUIRE(reader);
   std::strcpy(reinterpret_cast<char*>(writer->bytes().data()) + 1000, "by the writer");
   std::strcpy(reinterpret_cast<char*>(host.bytes().data()) + 2000, "by the host");
@@ -84,7 +84,7 @@ TEST_CASE("the writer of a segment writes on after it is sealed, and readers see
   writer->bytes()[5] = std::byte{7};
   CHECK(reader->bytes()[5] == std::byte{7});
   // Nobody comes later who writes.
-  CHECK_FALSE(Segment::attach(copy(host), kSize, Access::read_write, fault));
+  CHECK_FALSE(Segment::attach(copy(host), kSize, MemoryAccess::read_write, fault));
   CHECK(fault.error == EPERM);
 }
 
@@ -113,40 +113,41 @@ TEST_CASE("a descriptor for readers of an unsealed segment does not write") {
   const auto memory = host.open_for_readers(fault);
   REQUIRE(memory);
   CHECK(attacks(memory->number()) == 0);
-  auto reader = Segment::attach(Descriptor(::dup(memory->number())), kSize, Access::read, fault);
+  auto reader =
+      Segment::attach(Descriptor(::dup(memory->number())), kSize, MemoryAccess::read, fault);
   REQUIRE(reader);
   host.bytes()[9] = std::byte{9};
   CHECK(reader->bytes()[9] == std::byte{9});
   CHECK_FALSE(
-      Segment::attach(Descriptor(::dup(memory->number())), kSize, Access::read_write, fault));
+      Segment::attach(Descriptor(::dup(memory->number())), kSize, MemoryAccess::read_write, fault));
 }
 
 TEST_CASE("a segment is not attached unless it is what it should be") {
   SystemFault fault;
   const Segment host = make();
   SECTION("another size") {
-    CHECK_FALSE(Segment::attach(copy(host), kSize + 4096, Access::read_write, fault));
+    CHECK_FALSE(Segment::attach(copy(host), kSize + 4096, MemoryAccess::read_write, fault));
     CHECK(fault.text() == "shared memory has another size than was said");
-    CHECK_FALSE(Segment::attach(copy(host), 0, Access::read_write, fault));
+    CHECK_FALSE(Segment::attach(copy(host), 0, MemoryAccess::read_write, fault));
   }
   SECTION("a reader gets one that it could write") {
-    CHECK_FALSE(Segment::attach(copy(host), kSize, Access::read, fault));
+    CHECK_FALSE(Segment::attach(copy(host), kSize, MemoryAccess::read, fault));
     CHECK(fault.text() == "a segment is handed to a reader who could write it");
   }
   SECTION("memory that can shrink") {
     Descriptor loose(::memfd_create("loose", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     REQUIRE(::ftruncate(loose.number(), kSize) == 0);
-    CHECK_FALSE(Segment::attach(std::move(loose), kSize, Access::read_write, fault));
+    CHECK_FALSE(Segment::attach(std::move(loose), kSize, MemoryAccess::read_write, fault));
     CHECK(fault.text() == "shared memory is no sealed memfd");
   }
   SECTION("no memory at all") {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const Descriptor writing(ends[1]);
-    CHECK_FALSE(Segment::attach(Descriptor(ends[0]), kSize, Access::read_write, fault));
+    CHECK_FALSE(Segment::attach(Descriptor(ends[0]), kSize, MemoryAccess::read_write, fault));
     CHECK_FALSE(Segment::attach(Descriptor(::open("/", O_DIRECTORY | O_CLOEXEC)), kSize,
-                                Access::read, fault));
-    CHECK_FALSE(Segment::attach(Descriptor(), kSize, Access::read, fault));
+                                MemoryAccess::read, fault));
+    CHECK_FALSE(Segment::attach(Descriptor(), kSize, MemoryAccess::read, fault));
     CHECK(fault.error == EBADF);
   }
   SECTION("impossible sizes") {
@@ -183,7 +184,7 @@ TEST_CASE("memory comes when it is populated and goes when it is discarded") {
   REQUIRE(segment.populate(0, kSize, fault));
   CHECK_FALSE(segment.discard(0, kSize, fault));  // The kernel's rule; see the header.
   CHECK(fault.error == EPERM);
-  auto reader = Segment::attach(copy(segment), kSize, Access::read, fault);
+  auto reader = Segment::attach(copy(segment), kSize, MemoryAccess::read, fault);
   REQUIRE(reader);
   CHECK(reader->populate(0, kSize, fault));
   segment.close_descriptor();

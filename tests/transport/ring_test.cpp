@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -352,6 +353,44 @@ void read_all(RingReader& reader, const Bell& readers, const Bell& writers, std:
 }
 
 }  // namespace
+
+TEST_CASE("of a writer and a reader who goes to sleep at that moment, one sees the other") {
+  Ring ring;
+  const Bytes body = pattern(8, 0);
+  std::atomic<int> round{0};
+  std::atomic<int> written{0};
+  std::atomic<bool> rang{false};
+  const int rounds = probes::scaled(60'000);
+  const auto await = [](const std::atomic<int>& number, int value) {
+    for (int spins = 1; number.load() != value; ++spins) {
+      __builtin_ia32_pause();
+      if (spins % 1000 == 0) std::this_thread::yield();
+    }
+  };
+  std::thread writer([&] {
+    for (int i = 1; i <= rounds; ++i) {
+      await(round, i);
+      const Wrote wrote = ring.writer.try_write(body);
+      rang = ring.writer.must_ring(false) || wrote != Wrote::all;
+      written = i;
+    }
+  });
+  int lost = 0;
+  for (int i = 1; i <= rounds; ++i) {
+    round = i;
+    for (int pause = i % 64; pause > 0; --pause) __builtin_ia32_pause();
+    ring.reader.set_state(ReaderState::sleeps);
+    const bool saw = ring.reader.has_more();
+    await(written, i);
+    lost += !saw && !rang;
+    ring.reader.set_state(ReaderState::polls);
+    RingReader::Frame frame;
+    REQUIRE(ring.reader.try_read(frame) == Read::frame);
+    ring.reader.release();
+  }
+  writer.join();
+  CHECK(lost == 0);
+}
 
 TEST_CASE("no wake-up is lost between two threads, and no byte") {
   Ring ring;

@@ -169,7 +169,7 @@ TEST_CASE("a record says who sent it, and the socket who made it") {
   REQUIRE(pair.second.identify_senders(pair.fault));
   const pid_t child = ::fork();
   if (child == 0) {
-    const auto maker = pair.first.maker(pair.fault);
+    const auto maker = ray::detail::socket_maker(pair.first.number(), pair.fault);
     const bool right = maker && maker->pid == ::getppid() && maker->uid == ::getuid();
     ::_exit(right && pair.first.send(bytes_of("me"), -1, pair.fault) == Sent::all ? 0 : 1);
   }
@@ -189,5 +189,5 @@ TEST_CASE("a descriptor that is no socket is a fault that names the call") {
   CHECK(socket.receive(buffer, record, fault) == Received::fault);
   CHECK(fault.text() == "recvmsg: Socket operation on non-socket");
   CHECK(socket.send(bytes_of("x"), -1, fault) == Sent::fault);
-  CHECK_FALSE(socket.maker(fault));
+  CHECK_FALSE(ray::detail::socket_maker(socket.number(), fault));
 }
