@@ -165,7 +165,8 @@ private:
     }
     const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
     if (segment.size == 0) return false;
-    const Access access = segment.writes != 0 ? Access::read_write : Access::read;
+    const MemoryAccess access =
+        segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
     segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
