@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -196,7 +197,13 @@ WorkerStart& worker_start() {
   return start;
 }
 /// Before main: a worker whose driver dies shall not go on, whatever it does until it is one.
-const bool started_as_worker = worker_start().is_worker;
+/// Another version's variable is left alone: it came down from a program that this one is no part of.
+const bool started_as_worker = [] {
+  const char* variable = std::getenv(kWorkerVariable);
+  const std::string version = std::to_string(kWireVersion) + ":";
+  return variable != nullptr && std::string_view(variable).starts_with(version) &&
+         worker_start().is_worker;
+}();
 
 /// Waits for the node's first message.
 class Greeting final : public Channel::Receiver {
@@ -219,7 +226,6 @@ bool is_worker_process() { return started_as_worker; }
 void serve_as_worker(void (*enter)(Engine& engine)) {
   WorkerStart& start = worker_start();
   if (!start.fault.empty()) give_up(start.fault);
-  if (start.version != kWireVersion) give_up("it speaks another version than its driver");
   SystemFault fault;
   auto link = Link::attach(std::move(start.socket), fault);
   if (!link) give_up(fault.text());

@@ -145,7 +145,9 @@ std::string facts(std::uint32_t version) {
 }
 
 const bool kIsDriver = [] {
-  if (std::getenv(ray::detail::kWorkerVariable) == nullptr) return true;
+  const char* variable = std::getenv(ray::detail::kWorkerVariable);
+  const std::string version = std::to_string(kVersion) + ":";
+  if (variable == nullptr || !std::string_view(variable).starts_with(version)) return true;
   ray::detail::WorkerStart start = ray::detail::become_worker();
   if (!start.fault.empty()) ::_exit(99);
   UnixSocket driver(std::move(start.socket));
