@@ -3,6 +3,7 @@
 // nothing recurses, however long a chain is.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -143,6 +144,10 @@ struct Node::State {
   Bytes broken;                      // Why no worker can be used; empty if one can.
   std::uint32_t start_failures = 0;  // In a row.
   bool shut = false;
+  /// Since when all that is at work is blocked while tasks are ready, and the newest of it.
+  std::optional<NodeTime> stuck_since;
+  std::uint64_t stuck_newest = 0;
+  static constexpr NodeTime kStuckFor = std::chrono::milliseconds(250);
   std::optional<NodeTime> kill_at;  // Whoever is there then has not ended in order.
 
   // --- node.cpp: events ---
@@ -272,7 +277,8 @@ struct Node::State {
   // --- node_circles.cpp ---
   void look_for_circle(TaskEntry& start);
   void look_for_stuck();
-  bool still_waits(const TaskEntry& entry);
+  bool lacks_what_is_blocked();
+  bool still_waits(const TaskEntry& entry, bool for_long);
   void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
 
   // --- node_actors.cpp ---

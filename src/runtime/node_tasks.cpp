@@ -259,7 +259,16 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
   for (auto id = given.tasks.rbegin(); id != given.tasks.rend(); ++id) {
     TaskEntry* entry = find_task(*id);
     if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) continue;
-    if (!leases.give_back(from, *id, now)) continue;
+    if (entry->spec.kind == TaskKind::actor_call) {
+      // Nobody else can run it.
+      if (!entry->decided) {
+        fault(from, "it gave back a call of its actor");
+        return;
+      }
+      leases.done(from, *id, now);
+    } else if (!leases.give_back(from, *id, now)) {
+      continue;
+    }
     unpin_run(*entry);
     if (entry->decided) {
       answered(*entry);

@@ -326,6 +326,7 @@ std::optional<NodeTime> Node::State::deadline() const {
     at(leases.find(*client)->since + limits.start_timeout);
   }
   if (const auto client = spare_worker()) at(leases.find(*client)->since + limits.idle_worker);
+  if (stuck_since && now < *stuck_since + kStuckFor) at(*stuck_since + kStuckFor);
   if (kill_at) at(*kill_at);
   return first;
 }

@@ -128,7 +128,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
 
 std::optional<std::size_t> Leases::ahead_of(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || worker.actor != 0 || !worker.has_task() ||
-      worker.recalled || worker.is_blocked()) {
+      worker.recalled || worker.closed || worker.is_blocked()) {
     return std::nullopt;
   }
   // A lease for something other than one CPU is for one task.
@@ -146,6 +146,7 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   if (idle && !worker.idle) {
     worker.since = now;
     worker.recalled = false;
+    worker.closed = false;
     worker.idle = idle_.insert(idle_.end(), worker.client);
   } else if (!idle && worker.idle) {
     idle_.erase(*worker.idle);
@@ -203,6 +204,7 @@ bool Leases::began(ClientId client, std::uint64_t task, PoolTime now) {
   for (auto it = worker->sent.begin(); it != worker->sent.end(); ++it) {
     if (it->task != task) continue;
     if (is_lively(*worker)) --lively_;
+    worker->closed = false;
     worker->stack.push_back(*it);
     worker->stack.back().begun = now;
     worker->sent.erase(it);
@@ -243,6 +245,7 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
     found = worker->suspended.erase(task) != 0;
   }
   if (!found) return false;
+  worker->closed = false;
   if (was_lively) --lively_;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
@@ -273,6 +276,7 @@ bool Leases::block(ClientId client, std::uint64_t task) {
   }
   if (leased == nullptr || leased->blocked) return false;
   if (is_lively(*worker)) --lively_;
+  worker->closed = false;
   leased->blocked = true;
   leased->waited = true;
   if (worker->actor != 0) --worker->calls_active;
@@ -360,6 +364,7 @@ void Leases::recall(ClientId client) {
 void Leases::recall_answered(ClientId client) {
   if (PoolWorker* worker = this->worker(client)) {
     worker->recalled = false;
+    worker->closed = true;
     settle(*worker, worker->since);
   }
 }

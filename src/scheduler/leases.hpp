@@ -48,6 +48,7 @@ struct PoolWorker {
   std::vector<LeasedTask> sent;   // Not begun, in order.
   std::vector<LeasedTask> stack;  // Begun; the last is on top.
   IdMap<LeasedTask> suspended;    // Coroutines that wait.
+  bool closed = false;            // It gave back what it had: it is about to wait.
   bool recalled = false;          // It was asked to give back what it has not begun.
   PoolTime since{0};              // When it came into its phase, or became idle.
 
