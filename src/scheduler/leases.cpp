@@ -105,7 +105,7 @@ std::optional<ClientId> Leases::oldest_idle() const {
 
 bool Leases::is_lively(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || !worker.suspended.empty()) return true;
-  if (worker.actor != 0) return worker.calls_active != 0;
+  if (worker.actor != 0) return worker.calls_go_on();
   if (worker.stack.empty()) return !worker.sent.empty();
   if (!worker.stack.back().blocked) return true;
   // What it was sent will be begun, or given back.
@@ -115,7 +115,7 @@ bool Leases::is_lively(const PoolWorker& worker) const {
 std::int64_t Leases::charge_of(const PoolWorker& worker) const {
   if (worker.actor != 0) {
     // It lends what it has while all that it does is wait.
-    const bool waits = worker.calls_active == 0 && !worker.calls.empty();
+    const bool waits = !worker.calls.empty() && !worker.calls_go_on();
     return waits ? 0 : worker.actor_cpu;
   }
   if (worker.phase == PoolWorker::Phase::starting) return 0;
@@ -167,12 +167,14 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   worker.ahead = ahead;
 }
 
-void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu) {
+void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu,
+                           std::size_t together) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return;
   if (is_lively(*worker)) --lively_;
   worker->actor = actor;
   worker->actor_cpu = cpu;
+  worker->together = together;
   --pool_;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
@@ -184,7 +186,6 @@ void Leases::send(ClientId client, const LeasedTask& task) {
   if (is_lively(*worker)) --lively_;
   if (worker->actor != 0) {
     worker->calls[task.task] = task;
-    ++worker->calls_active;
   } else {
     worker->sent.push_back(task);
   }
@@ -197,8 +198,12 @@ bool Leases::began(ClientId client, std::uint64_t task, PoolTime now) {
   if (worker == nullptr) return false;
   if (worker->actor != 0) {
     const auto call = worker->calls.find(task);
-    if (call == worker->calls.end()) return false;
-    call->second.begun = now;
+    if (call == worker->calls.end() || call->second.begun != PoolTime::zero()) return false;
+    if (is_lively(*worker)) --lively_;
+    call->second.begun = std::max(now, PoolTime(1));
+    ++worker->calls_begun;
+    if (is_lively(*worker)) ++lively_;
+    settle(*worker, now);
     return true;
   }
   for (auto it = worker->sent.begin(); it != worker->sent.end(); ++it) {
@@ -230,7 +235,8 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
   bool found = false;
   if (worker->actor != 0) {
     if (const auto call = worker->calls.find(task); call != worker->calls.end()) {
-      if (!call->second.blocked) --worker->calls_active;
+      if (call->second.begun != PoolTime::zero()) --worker->calls_begun;
+      if (call->second.blocked) --worker->calls_blocked;
       worker->calls.erase(call);
       found = true;
     }
@@ -270,7 +276,9 @@ bool Leases::block(ClientId client, std::uint64_t task) {
   LeasedTask* leased = nullptr;
   if (worker->actor != 0) {
     const auto call = worker->calls.find(task);
-    if (call != worker->calls.end()) leased = &call->second;
+    if (call != worker->calls.end() && call->second.begun != PoolTime::zero()) {
+      leased = &call->second;
+    }
   } else if (auto it = find_leased(worker->stack, task); it != worker->stack.end()) {
     leased = &*it;
   }
@@ -279,7 +287,7 @@ bool Leases::block(ClientId client, std::uint64_t task) {
   worker->closed = false;
   leased->blocked = true;
   leased->waited = true;
-  if (worker->actor != 0) --worker->calls_active;
+  if (worker->actor != 0) ++worker->calls_blocked;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
@@ -298,7 +306,7 @@ bool Leases::unblock(ClientId client, std::uint64_t task) {
   if (leased == nullptr || !leased->blocked) return false;
   if (is_lively(*worker)) --lively_;
   leased->blocked = false;
-  if (worker->actor != 0) ++worker->calls_active;
+  if (worker->actor != 0) --worker->calls_blocked;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;

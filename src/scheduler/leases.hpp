@@ -54,10 +54,16 @@ struct PoolWorker {
 
   // An actor's calls run side by side: they stand in no order.
   IdMap<LeasedTask> calls;       // Sent, begun or not.
-  std::size_t calls_active = 0;  // Neither blocked nor suspended.
+  std::size_t calls_begun = 0;
+  std::size_t calls_blocked = 0;
+  std::size_t together = 1;  // So many calls at a time.
   std::int64_t actor_cpu = 0;
 
   bool has_task() const { return !sent.empty() || !stack.empty(); }
+  /// It does something, or is about to: of an actor.
+  bool calls_go_on() const {
+    return calls_begun > calls_blocked || (calls.size() > calls_begun && calls_begun < together);
+  }
   bool is_blocked() const { return !stack.empty() && stack.back().blocked; }
 
 private:
@@ -106,8 +112,8 @@ public:
   // --- tasks ---
 
   std::int64_t free_cpu() const noexcept { return free_cpu_; }
-  /// The worker is an actor's from here on and charged `cpu`.
-  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu);
+  /// The worker is an actor's from here on and charged `cpu`; `together`: its concurrency.
+  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu, std::size_t together);
   void send(ClientId client, const LeasedTask& task);
   /// False: it was not sent there.
   bool began(ClientId client, std::uint64_t task, PoolTime now);

@@ -387,12 +387,13 @@ bool Process::read_stream(Frame& frame) {
     if (item.last) {
       items_.erase(id);
       unblock(frame);
-      Outcome outcome{false, frame.items_value, {}};
+      Outcome outcome;
+      outcome.value = frame.items_value;
       frame.item = 0;
       frame.items_value = 0;
       const bool failed = item.value.kind == WireValue::Kind::failure;
       if (is_driver()) {
-        outcome.failed = failed;
+        if (failed) outcome.threw.push_back(0);
         check(frame.step, outcome, item.value.bytes);
       } else if (failed) {
         fail(frame, item.value.bytes);
@@ -423,7 +424,7 @@ bool Process::open(Frame& frame, std::uint64_t id, Outcome& outcome) {
     if (value == nullptr) return false;
     if (value->kind == WireValue::Kind::failure) {
       unblock(frame);
-      outcome.failed = true;
+      outcome.threw.push_back(0);
       fail(frame, value->bytes);
       return is_driver();
     }
@@ -443,13 +444,13 @@ bool Process::open(Frame& frame, std::uint64_t id, Outcome& outcome) {
   frame.inner = 0;
   outcome.boxes = true;
   if (value->kind == WireValue::Kind::failure) {
-    outcome.box_failed = true;
+    outcome.box_threw.push_back(0);
     fail(frame, value->bytes);
     drop(inner);
     return is_driver();
   }
   outcome.boxed = read(inner);
-  frame.value = mixed(frame.value, *outcome.boxed);
+  frame.value = mixed(frame.value, outcome.boxed);
   drop(inner);
   return true;
 }
@@ -628,23 +629,24 @@ void Process::cancel_some(Random& random) {
 
 void Process::check(std::size_t step, const Outcome& outcome, const Bytes& failure) {
   const Outcome& expected = expected_.steps[step];
-  world_.count(outcome.failed ? "failed" : "value");
-  if (outcome.failed || outcome.box_failed) {
-    const bool expects = outcome.failed ? expected.failed : expected.box_failed;
-    const std::uint64_t thrower = outcome.failed ? expected.value : expected.boxed.value_or(0);
+  world_.count(outcome.failed() ? "failed" : "value");
+  if (outcome.failed() || !outcome.box_threw.empty()) {
+    const std::vector<std::uint64_t>& threw = outcome.failed() ? expected.threw
+                                                               : expected.box_threw;
     const detail::FailureParts parts = detail::decode_failure(failure);
-    if (parts.code == ErrorCode::task) {
-      if (!expects || parts.text != std::to_string(thrower)) {
-        world_.wrong("O2: an exception that was not thrown: " + parts.text);
-      }
-    } else if (!world_.allowed(failure)) {
+    const bool expects = std::any_of(threw.begin(), threw.end(), [&](std::uint64_t program) {
+      return parts.text == std::to_string(program);
+    });
+    if (parts.code == ErrorCode::task && !expects) {
+      world_.wrong("O2: an exception that was not thrown: " + parts.text);
+    } else if (parts.code != ErrorCode::task && !world_.allowed(failure)) {
       world_.wrong("O2: no fault explains: " + parts.text);
     }
     return;
   }
-  if (expected.failed || outcome.value != expected.value) {
+  if (expected.failed() || outcome.value != expected.value) {
     world_.wrong("O2: step " + std::to_string(step) + " has a wrong value");
-  } else if (outcome.boxes && (expected.box_failed || outcome.boxed != expected.boxed)) {
+  } else if (outcome.boxes && (!expected.box_threw.empty() || outcome.boxed != expected.boxed)) {
     world_.wrong("O2: step " + std::to_string(step) + " has a wrong value in its box");
   }
 }

@@ -97,21 +97,16 @@ Evaluation evaluate(std::uint64_t program, const Plan& plan, const std::vector<O
   Evaluation all;
   all.steps.resize(plan.steps.size());
   std::uint64_t value = mixed(program, 1);
+  std::vector<std::uint64_t>& threw = all.outcome.threw;
   for (const Outcome& input : inputs) {
-    if (input.failed) {
-      all.outcome = input;
-      return all;
-    }
+    threw.insert(threw.end(), input.threw.begin(), input.threw.end());
     value = mixed(value, input.value);
   }
-  std::optional<Outcome> thrown;
+  if (!threw.empty()) return all;
   const auto take = [&](const Outcome& outcome) {
-    if (outcome.failed || outcome.box_failed) {
-      if (!thrown) thrown = Outcome{true, outcome.failed ? outcome.value : *outcome.boxed, {}};
-      return;
-    }
+    threw = outcome.failed() ? outcome.threw : outcome.box_threw;
     value = mixed(value, outcome.value);
-    if (outcome.boxes) value = mixed(value, *outcome.boxed);
+    if (outcome.boxes) value = mixed(value, outcome.boxed);
   };
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
@@ -123,37 +118,33 @@ Evaluation evaluate(std::uint64_t program, const Plan& plan, const std::vector<O
       for (const std::size_t need : step.needs) needs.push_back(all.steps[need]);
       const Plan part = plan_of(step.program, limits);
       outcome = evaluate(step.program, part, needs, limits, step.max_retries).outcome;
-      if (step.kind == StepKind::stream && !outcome.failed) {
+      if (step.kind == StepKind::stream && !outcome.failed()) {
         // Read to the end: a box at the end is not looked into.
         std::uint64_t items = mixed(step.program, 2);
         for (std::uint32_t item = 0; item < part.items; ++item) {
           items = mixed(items, item_value(step.program, item));
         }
-        outcome = Outcome{false, items, {}};
+        outcome = {};
+        outcome.value = items;
       }
     }
-    if (step.get && !thrown) take(outcome);
-    if (thrown) {
-      all.outcome = *thrown;
-      return all;
-    }
+    if (step.get) take(outcome);
+    if (!threw.empty()) return all;
   }
   for (const std::size_t i : plan.gather) {
     take(all.steps[i]);
-    if (!thrown) continue;
-    all.outcome = *thrown;
-    return all;
+    if (!threw.empty()) return all;
   }
   if (plan.throws || (plan.flaky && max_retries == 0)) {
-    all.outcome = Outcome{true, program, {}};
+    threw.push_back(program);
     return all;
   }
   all.outcome.value = value;
   if (plan.boxes) {
     const Outcome& boxed = all.steps.back();
     all.outcome.boxes = true;
-    all.outcome.box_failed = boxed.failed;
     all.outcome.boxed = boxed.value;
+    all.outcome.box_threw = boxed.threw;
   }
   return all;
 }

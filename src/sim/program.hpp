@@ -69,13 +69,15 @@ Plan plan_of(std::uint64_t program, const ProgramLimits& limits);
 /// What the driver does.
 Plan driver_plan(std::uint64_t seed, std::uint64_t steps, const ProgramLimits& limits);
 
-/// A value, or the program that threw.
+/// A value, or the programs one of which threw: of several arguments that fail any one may be the
+/// first.
 struct Outcome {
-  bool failed = false;
   std::uint64_t value = 0;
-  std::optional<std::uint64_t> boxed;  // The value in the box, where that is no failure.
+  std::vector<std::uint64_t> threw;  // None: it is a value.
   bool boxes = false;
-  bool box_failed = false;
+  std::uint64_t boxed = 0;               // The value in the box,
+  std::vector<std::uint64_t> box_threw;  // or why there is none.
+  bool failed() const { return !threw.empty(); }
 };
 
 constexpr std::uint64_t mixed(std::uint64_t left, std::uint64_t right) {
