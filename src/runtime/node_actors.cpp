@@ -265,7 +265,9 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
 /// The actor will not be made again.
 void Node::State::end_creation(ActorEntry& actor) {
   TaskEntry* creation = find_task(actor.id);
-  if (creation == nullptr || creation->decided) return;
+  if (creation == nullptr) return;
+  creation->revived = false;
+  if (creation->decided) return;
   leave_process(actor, *creation);
   if (creation->state == TaskState::kept) {
     --kept;

@@ -145,11 +145,15 @@ void Process::receive(Message& received) {
       known->second.value = std::move(fetched->value);
     }
   } else if (auto* reserved = std::get_if<message::Reserved>(&received)) {
-    for (const auto& frame : stack_) {
-      if (frame->request != reserved->request) continue;
-      frame->granted = true;
-      frame->place = reserved->place;
-      frame->refused = std::move(reserved->failure);
+    const auto asked = std::find_if(stack_.begin(), stack_.end(), [&](const auto& frame) {
+      return frame->request == reserved->request;
+    });
+    if (asked != stack_.end()) {
+      (*asked)->granted = true;
+      (*asked)->place = reserved->place;
+      (*asked)->refused = std::move(reserved->failure);
+    } else if (reserved->failure.empty()) {
+      send(message::Unreserve{reserved->place});  // Who asked for it was cancelled.
     }
   } else if (auto* item = std::get_if<message::Item>(&received)) {
     if (!item->last) known_[detail::child_id(~item->task, item->item)].references += 1;
