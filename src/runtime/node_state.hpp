@@ -124,6 +124,7 @@ struct Node::State {
   std::deque<std::uint64_t> to_stage;  // Tasks whose objects are to be brought into memory.
   std::size_t staging = 0;
   std::size_t kept = 0;
+  std::size_t living_actors = 0;
   std::uint64_t commits_dropped = 0;
   std::uint64_t order = 0;
   std::uint64_t bringing = 0;
@@ -298,6 +299,7 @@ struct Node::State {
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);
+  static WireValue cancelled_value(const TaskEntry& entry);
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---

@@ -273,6 +273,8 @@ bool World::allowed(const Bytes& failure) const {
     case ErrorCode::out_of_disk:
       return options.node.store_bytes < 4'000'000 || options.disk_full != 0 ||
              options.no_segment != 0;
+    case ErrorCode::unschedulable:
+      return options.node.workers_max < 40;
     case ErrorCode::out_of_memory:
       return memory_any;
     case ErrorCode::deadlock:

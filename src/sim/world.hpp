@@ -58,7 +58,8 @@ struct Frame {
   Bytes refused;              // Why it did not.
   bool granted = false;
   bool blocked = false;
-  bool busy = false;  // A timer will go on with it.
+  bool stream_ended = false;  // The stream of this step.
+  bool busy = false;          // A timer will go on with it.
   bool cancelled = false;
   std::string deadlock;
   Bytes failure;              // It has failed.
@@ -130,7 +131,7 @@ private:
   std::vector<std::shared_ptr<Frame>> stack_;
   std::map<std::uint64_t, Known> known_;
   std::map<std::uint64_t, std::deque<detail::message::Item>> items_;
-  std::set<std::uint64_t> left_streams_;  // Whose reader has ended.
+  std::map<std::uint64_t, int> left_streams_;  // Whose reader has ended; ends to come.
   std::map<std::uint64_t, std::pair<std::uint32_t, std::int32_t>> last_call_;  // By caller.
   std::set<std::size_t> dropped_;  // Steps of the driver that it does not look at.
   std::uint64_t requests_ = 0;
