@@ -462,7 +462,11 @@ void Node::State::end_task(TaskEntry& entry) {
 }
 
 void Node::State::abandon(TaskEntry& entry) {
-  if (entry.live_results != 0 || entry.decided || entry.state == TaskState::kept) return;
+  if (entry.live_results != 0 || entry.state == TaskState::kept) return;
+  if (entry.decided) {
+    entry.revived = false;
+    return;
+  }
   if (!entry.at_worker()) {
     end_task(entry);
     return;

@@ -174,6 +174,7 @@ void World::carry_out(detail::Decision& each) {
     segments_.erase(drop->segment);
   } else if (auto* spill = std::get_if<decision::Spill>(&each)) {
     count("spill");
+    trace(0, "          spill", detail::hex_id(spill->object).substr(0, 6));
     const decision::Spill one = *spill;
     const bool fails = random.chance(options.disk_full);
     after(latency() * 20, [this, one, fails] {
@@ -188,9 +189,11 @@ void World::carry_out(detail::Decision& each) {
     });
   } else if (auto* restore = std::get_if<decision::Restore>(&each)) {
     count("restore");
+    trace(0, "          restore", detail::hex_id(restore->object).substr(0, 6));
     const decision::Restore one = *restore;
     const bool lost = random.chance(options.disk_lost);
     after(latency() * 20, [this, one, lost] {
+      trace(0, lost ? "lost" : "restored", detail::hex_id(one.object).substr(0, 6));
       if (lost) {
         count("lost");
       } else if (!disk_.contains(one.handle)) {
