@@ -28,6 +28,11 @@ using detail::WireValue;
 
 class World;
 
+/// Values are numbers.
+std::uint64_t number_in(const Bytes& bytes);
+WireValue number_value(std::uint64_t number);
+Bytes simple_failure(ErrorCode code, const std::string& text);
+
 /// What a process knows of an object that it refers to.
 struct Known {
   std::int32_t references = 0;

@@ -6,8 +6,8 @@
 
 #include "api/probes.hpp"
 
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
 
