@@ -81,16 +81,17 @@ void Node::State::inherit(ClientId client, const std::vector<TaskEntry*>& heirs)
     }
     return;
   }
-  std::vector<std::uint64_t> makers;
-  for (const std::uint64_t id : ids) {
-    release(id);
-    if (references.count(id) != 0) continue;
+  // What nobody else wants is not made any more, nor what only that needed.
+  std::size_t next = unreferenced.size();
+  for (const std::uint64_t id : ids) release(id);
+  while (next < unreferenced.size()) {
+    const std::uint64_t id = unreferenced[next++];
     const ObjectEntry* object = find_object(id);
-    if (object == nullptr || object->state != ObjectState::pending) continue;
-    makers.push_back(object->producer);
+    if (references.count(id) != 0 || object == nullptr || object->state != ObjectState::pending) {
+      continue;
+    }
+    const std::uint64_t maker = object->producer;
     free_object(id);
-  }
-  for (const std::uint64_t maker : makers) {
     if (TaskEntry* entry = find_task(maker)) abandon(*entry);
   }
 }
