@@ -5,6 +5,7 @@
 // and waits for a time (count 0) end by themselves and count as no wait.
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "runtime/node_state.hpp"
 #include "task/text.hpp"
@@ -135,12 +136,24 @@ bool Node::State::lacks_what_is_blocked() {
   return fits;
 }
 
+/// Whether no worker goes on by itself.
+bool Node::State::all_wait() const {
+  std::size_t fetching = 0;
+  ClientId last = kDriverClient;
+  for (const auto& [client, object] : waiting_fetches) {
+    if (std::exchange(last, client) == client) continue;
+    const PoolWorker* worker = leases.find(client);
+    if (worker != nullptr && leases.is_lively(*worker)) ++fetching;
+  }
+  return leases.lively() == fetching && (!blocked.empty() || fetching != 0);
+}
+
 void Node::State::look_for_stuck() {
-  if (blocked.empty() || queue.ready() == 0 || leases.lively() != 0) {
+  if (queue.ready() == 0 || !all_wait()) {
     stuck_since.reset();
     return;
   }
-  const std::uint64_t newest_order = blocked.rbegin()->first;
+  const std::uint64_t newest_order = blocked.empty() ? 0 : blocked.rbegin()->first;
   if (!stuck_since || stuck_newest != newest_order) stuck_since = now;
   stuck_newest = newest_order;
   const bool for_long = now >= *stuck_since + kStuckFor;
@@ -152,6 +165,17 @@ void Node::State::look_for_stuck() {
     if (entry->awaits->told || !still_waits(*entry, for_long)) return;
   }
   if (!lacks_what_is_blocked()) return;
+  if (!waiting_fetches.empty()) {
+    // There is no worker that could make the object again.
+    const auto [client, id] = *waiting_fetches.rbegin();
+    waiting_fetches.erase({client, id});
+    std::erase(find_object(id)->fetchers, client);
+    WireValue none;
+    none.kind = WireValue::Kind::failure;
+    none.bytes = no_room(0, NoRoom::lost);
+    send(client, message::Fetched{id, std::move(none)});
+    return;
+  }
   TaskEntry& newest = *find_task(blocked.rbegin()->second);
   newest.awaits->told = true;
   const std::string why =

@@ -134,7 +134,9 @@ struct Node::State {
     ClientId client;
     std::uint64_t object;
   };
-  IdMap<Fetching> fetchings;                     // By bringing.
+  IdMap<Fetching> fetchings;  // By bringing.
+  /// Workers that do nothing until an object that got lost is made again.
+  std::set<std::pair<ClientId, std::uint64_t>> waiting_fetches;
   std::unordered_set<ClientId> faulty;           // Not listened to any more.
   std::unordered_set<ClientId> for_memory;       // Killed because memory was short.
   std::unordered_set<ClientId> for_cancel;       // Killed with the task that was cancelled.
@@ -279,6 +281,7 @@ struct Node::State {
   void look_for_circle(TaskEntry& start);
   void look_for_stuck();
   bool lacks_what_is_blocked();
+  bool all_wait() const;
   bool still_waits(const TaskEntry& entry, bool for_long);
   void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
 

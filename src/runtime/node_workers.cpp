@@ -121,6 +121,8 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
     ledger().release(left->second);
     leaving.erase(left);
   }
+  waiting_fetches.erase(waiting_fetches.lower_bound({client, 0}),
+                        waiting_fetches.upper_bound({client, UINT64_MAX}));
   std::vector<TaskEntry*> begun;
   std::vector<TaskEntry*> waiting;
   const auto collect = [&](const LeasedTask& leased) {

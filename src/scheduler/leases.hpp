@@ -53,7 +53,7 @@ struct PoolWorker {
   PoolTime since{0};              // When it came into its phase, or became idle.
 
   // An actor's calls run side by side: they stand in no order.
-  IdMap<LeasedTask> calls;       // Sent, begun or not.
+  IdMap<LeasedTask> calls;  // Sent, begun or not.
   std::size_t calls_begun = 0;
   std::size_t calls_blocked = 0;
   std::size_t together = 1;  // So many calls at a time.
@@ -101,6 +101,7 @@ public:
   /// Has tasks, or is on its way in or out: something will happen. Workers that are blocked,
   /// idle, or actors without a call do nothing of themselves.
   std::size_t lively() const noexcept { return lively_; }
+  bool is_lively(const PoolWorker& worker) const;
 
   // --- idle workers ---
 
@@ -143,7 +144,6 @@ private:
   PoolWorker* worker(ClientId client);
   /// After each change: its charge, and in which of the lists it stands.
   void settle(PoolWorker& worker, PoolTime now);
-  bool is_lively(const PoolWorker& worker) const;
   std::int64_t charge_of(const PoolWorker& worker) const;
   std::optional<std::size_t> ahead_of(const PoolWorker& worker) const;
   void measure(const LeasedTask& task, PoolTime now);
