@@ -370,7 +370,13 @@ void Process::end(Frame& frame) {
       value = number_value(frame.value);
     }
     if (frame.failure.empty() && frame.plan.boxes) value.contains.push_back(frame.ids.back());
+    const bool again =
+        value.kind != WireValue::Kind::stored && world_.random.chance(world_.options.echo);
     done.values.push_back(std::move(value));
+    if (again) {
+      const auto late = static_cast<std::int64_t>(world_.random.below(300'000));
+      world_.after(NodeTime(late), [this, done] { send(done); });
+    }
     send(std::move(done));
     if (frame.place.segment != 0) send(message::Unreserve{frame.place});
   }

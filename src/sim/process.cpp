@@ -218,7 +218,7 @@ void Process::begin(message::Run& run) {
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
   send(message::Began{frame->spec.id()});
-  world_.began(frame->spec);
+  world_.began(frame->spec, frame->attempt);
   if (frame->spec.kind == detail::TaskKind::actor_creation) is_actor = true;
   if (frame->spec.kind == detail::TaskKind::actor_call && frame->attempt == 0) {
     auto& [last, seen] = last_call_[frame->spec.parent];

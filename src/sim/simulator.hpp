@@ -34,6 +34,7 @@ struct SimOptions {
   std::uint64_t kill_actor = 0;
   std::uint64_t drop = 0;    // The driver drops a result unread.
   std::uint64_t memory = 0;  // Memory is short after a step of the driver.
+  std::uint64_t echo = 0;    // A worker says Done once more, later.
   bool shut_down = false;    // The driver goes in the middle.
   bool trace = false;        // Print each event.
 };

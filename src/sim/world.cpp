@@ -236,16 +236,17 @@ std::uint64_t World::read(const Place& place) {
   return memory_[{place.segment, place.offset}];
 }
 
-void World::began(const TaskSpec& spec) {
+void World::began(const TaskSpec& spec, std::int32_t attempt) {
   const std::uint64_t times = ++begun_[spec.id()];
+  const bool same_again = !attempts_.insert({spec.id(), attempt}).second;
   count("began");
-  if (spec.kind == detail::TaskKind::actor_creation || spec.max_retries < 0) return;
   // A parent that runs once more finds its children. Not so where it threw and gave them up, where
   // it was a stream whose reader died, and where a forced cancel took others along.
   const bool strict = options.program.throwing == 0 && options.disk_lost == 0 && !forced_any;
   const bool deaths = options.crash != 0 || memory_any;
   if (!strict || (deaths && options.program.streams)) return;
-  if (deaths && spec.kind != detail::TaskKind::actor_call) return;
+  if (same_again) wrong("O3: an attempt was made twice");
+  if (spec.kind == detail::TaskKind::actor_creation || spec.max_retries < 0) return;
   if (times > static_cast<std::uint64_t>(spec.max_retries) + 1) {
     wrong("O3: a task ran too often");
   }
@@ -411,6 +412,7 @@ SimOptions options_of(std::uint64_t seed) {
     options.no_start = random.below(100);
   }
   if (all && random.chance(200)) options.no_segment = 50;
+  if (random.chance(300)) options.echo = 100;
   if (random.chance(60)) options.shut_down = true;
   if (random.chance(100)) node.workers_max = 6;
   return options;

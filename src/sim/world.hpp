@@ -156,7 +156,7 @@ public:
   void wrong(const std::string& what);
   void write(const Place& place, std::uint64_t value);
   std::uint64_t read(const Place& place);
-  void began(const TaskSpec& spec);
+  void began(const TaskSpec& spec, std::int32_t attempt);
   void sealed(std::uint64_t object, const WireValue& value);
   bool allowed(const Bytes& failure) const;
   void count(const std::string& what) { ++report.counts[what]; }
@@ -201,7 +201,8 @@ private:
   std::map<std::uint64_t, std::uint64_t> disk_;  // By handle.
   std::uint64_t handles_ = 0;
   std::map<std::uint64_t, std::uint64_t> begun_;  // How often, by task.
-  std::map<std::uint64_t, Bytes> told_;           // What was told of an object first.
+  std::set<std::pair<std::uint64_t, std::int32_t>> attempts_;
+  std::map<std::uint64_t, Bytes> told_;  // What was told of an object first.
   std::optional<NodeTime> tick_at_;
 };
 

@@ -309,11 +309,16 @@ TEST_CASE("a cancelled task fails at once, its children with it, and a late valu
   const auto parent = probe.submit(plain(0));
   const auto run = probe.run();
   probe.began(run->first, parent);
-  const auto child = probe.submit(plain(0, {parent}, parent), run->first);
+  const auto child = probe.submit(plain(0, {}, parent), run->first);
+  const auto child_run = probe.run();
+  REQUIRE(child_run);
   probe.say(kDriverClient, message::Cancel{parent, false, true});
   CHECK(failure_in(probe.sealed(parent)).code == ErrorCode::task_cancelled);
   CHECK(failure_in(probe.sealed(child, run->first)).code == ErrorCode::task_cancelled);
-  CHECK(probe.next<message::CancelTask>(run->first));
+  CHECK(probe.next<message::CancelTask>(run->first)->task == parent);
+  CHECK(probe.next<message::CancelTask>(child_run->first)->task == child);
+  CHECK(probe.node.counts().tasks == 2);  // Until their workers have let them go.
+  probe.say(child_run->first, message::GiveBack{{child}});
   CHECK(probe.node.counts().tasks == 1);
   probe.done(run->first, parent, inlined("late"));
   CHECK(probe.node.counts().commits_dropped == 1);
