@@ -53,6 +53,7 @@ void Node::State::unblock(TaskEntry& entry) {
 void Node::State::handle(ClientId from, message::Suspended& said) {
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
+  log.moved(said.task, said.suspended ? ray::TaskState::suspended : ray::TaskState::running, now);
   if (said.suspended) {
     leases.suspend(from, said.task, now);
   } else {

@@ -299,11 +299,12 @@ void serve_as_worker(void (*enter)(Engine& engine)) {
   InputArchive in(greeting.welcome_->options);
   in(options);
   begin_output(options.log_to_driver);
+  const bool traced = std::exchange(options.task_events, false);  // The node records them.
   auto* engine = new Engine(options, Engine::WorkerRole{});
   Client& client = *engine->parts().client;
   WorkerChannel& opened = *channel;
   opened.set_receiver(client);
-  client.open(std::move(channel), *greeting.welcome_);
+  client.open(std::move(channel), *greeting.welcome_, traced);
   for (Message& message : greeting.early) client.receive(std::move(message));
   enter(*engine);
   client.work();
