@@ -61,8 +61,12 @@ void LogText::add(LogStream stream, std::string_view text) {
 
 // --- from bytes to lines ---
 
-void LogPrinter::name_worker(std::int64_t pid, LogStream stream, std::string_view name) {
-  workers_[pid].names[static_cast<std::size_t>(stream)] = printable(name);
+void LogPrinter::name_worker(std::int64_t pid, LogStream stream, std::string_view name, Time now,
+                             LogText& text) {
+  Worker& worker = workers_[pid];
+  Line& line = worker.lines[static_cast<std::size_t>(stream)];
+  if (!line.newest().empty()) end_line(line, worker, {pid, stream}, now, text);
+  worker.names[static_cast<std::size_t>(stream)] = printable(name);
 }
 
 void LogPrinter::receive(std::int64_t pid, LogStream stream, std::string_view bytes, Time now,

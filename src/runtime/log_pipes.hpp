@@ -61,8 +61,10 @@ public:
   LogPrinter(LogStyle out, LogStyle error, LogLimits limits = {})
       : styles_{out, error}, limits_(limits) {}
 
-  /// `name`: of the task or actor whose lines follow in this stream; empty for none.
-  void name_worker(std::int64_t pid, LogStream stream, std::string_view name);
+  /// `name`: of the task or actor whose lines follow in this stream; empty for none. What another
+  /// one had begun to print is a line.
+  void name_worker(std::int64_t pid, LogStream stream, std::string_view name, Time now,
+                   LogText& text);
   void receive(std::int64_t pid, LogStream stream, std::string_view bytes, Time now, LogText& text);
   /// The worker ended: what it had begun to print is a line.
   void end_worker(std::int64_t pid, Time now, LogText& text);

@@ -127,7 +127,7 @@ void LogReader::take(Printing& printing, LogStream stream, std::string_view byte
   for (const LogMarks::Piece& piece : source.marks.read(bytes)) {
     if (piece.is_mark) {
       source.speaks = true;
-      printer_.name_worker(printing.pid, stream, piece.text);
+      printer_.name_worker(printing.pid, stream, piece.text, now(), pending_);
     } else if (source.speaks) {
       printer_.receive(printing.pid, stream, piece.text, now(), pending_);
     } else {

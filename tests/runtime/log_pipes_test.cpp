@@ -60,6 +60,11 @@ struct Screen {
     printer.end_worker(pid, now, text);
     return take(text);
   }
+  std::string name(int pid, std::string_view name) {
+    LogText text;
+    printer.name_worker(pid, LogStream::out, name, now, text);
+    return take(text);
+  }
   std::string finish() {
     LogText text;
     printer.finish(now, text);
@@ -72,16 +77,17 @@ struct Screen {
 TEST_CASE("lines of workers have the task's name and the process in front") {
   Screen screen;
   CHECK(screen.say(12, "hello\n") == "(pid=12) hello\n");
-  screen.printer.name_worker(12, LogStream::out, "f");
+  CHECK(screen.name(12, "f") == "");
   CHECK(screen.say(12, "two\nlines\n") == "(f pid=12) two\n(f pid=12) lines\n");
   CHECK(screen.say(12, "in") == "");
   CHECK(screen.say(12, " parts\r") == "");
   CHECK(screen.say(12, "\nand ") == "(f pid=12) in parts\n");
-  CHECK(screen.say(12, "other\n", LogStream::error) == "error: (f pid=12) other\n");
+  CHECK(screen.say(12, "other\n", LogStream::error) == "error: (pid=12) other\n");
   CHECK(screen.say(12, "more\n") == "(f pid=12) and more\n");
   CHECK(screen.say(12, "\n\n") == "(f pid=12) \n(f pid=12) \n");
   CHECK(screen.say(12, std::string_view("a\0b\n", 4)) == std::string("(f pid=12) a\0b\n", 15));
-  screen.printer.name_worker(12, LogStream::out, "bad\n\x1b[2J");
+  CHECK(screen.say(12, "begun") == "");
+  CHECK(screen.name(12, "bad\n\x1b[2J") == "(f pid=12) begun\n");
   CHECK(screen.say(12, "x\n") == "(bad\\n\\x1b[2J pid=12) x\n");
   CHECK(screen.say(12, "the end") == "");
   CHECK(screen.end(12) == "(bad\\n\\x1b[2J pid=12) the end\n");
