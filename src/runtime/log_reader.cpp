@@ -17,7 +17,7 @@ namespace ray::detail {
 namespace {
 
 constexpr std::uint64_t kBell = UINT64_MAX;
-constexpr int kEventsMax = 16;  // So many pipes are read before what they said is written.
+constexpr int kPipesAtOnce = 16;  // So many pipes are read before what they said is written.
 
 std::uint64_t watched_as(ClientId client, LogStream stream) {
   return std::uint64_t{client} << 1 | static_cast<std::uint64_t>(stream);
@@ -149,9 +149,9 @@ int LogReader::rest() {
 }
 
 void LogReader::run() {
-  std::array<epoll_event, kEventsMax> events;
+  std::array<epoll_event, kPipesAtOnce> events;
   for (bool over = false; !over;) {
-    const int count = ::epoll_wait(watch_.number(), events.data(), kEventsMax, rest());
+    const int count = ::epoll_wait(watch_.number(), events.data(), kPipesAtOnce, rest());
     LogText text;
     {
       const std::lock_guard lock(mutex_);

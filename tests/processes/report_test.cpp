@@ -49,7 +49,7 @@ std::string status_there() { return ray::status(); }
 
 struct Hits {
   int hit() { return ::getpid(); }
-  int until(std::string file) { return ::until(file); }
+  int until(std::string file) { return reporting::until(file); }
 };
 
 /// A file that does not exist yet, and goes with the test.
