@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <ray/options.hpp>
+#include <ray/state.hpp>
 #include <ray/task/archive.hpp>
 
 #include "runtime/array_rooms.hpp"
@@ -75,12 +76,17 @@ public:
   ~Client() override;
 
   /// Before anything else.
-  void open(std::unique_ptr<Channel> channel, const message::Welcome& welcome);
+  void open(std::unique_ptr<Channel> channel, const message::Welcome& welcome, bool traced);
   /// Nothing comes any more.
   void close();
   Channel& channel() { return *channel_; }
   std::uint16_t engine_index() const;
   NodeId node_id() const noexcept { return NodeId{node_}; }
+  /// This process's; none for the driver.
+  WorkerId worker_id() const noexcept { return WorkerId{number_}; }
+  /// What the node knows: `what` is kAskState or kAskNode. Throws Error.
+  State ask_state(const char* what);
+  std::string ask_text(const char* what);
 
   // --- what this process asks for (client.cpp) ---
 
@@ -95,7 +101,8 @@ public:
   void flush();
   /// Brings an absent value into memory. Throws Error.
   void fetch(Encoded& encoded, std::uint64_t object);
-  /// A value that was put: a large one goes to the store at once, a small one stays until it crosses.
+  /// A value that was put: a large one goes to the store at once, a small one stays until it
+  /// crosses.
   void put(Object* object);
   /// The reader of a stream took so many items in all.
   void consumed(Task* task, std::uint32_t items);
@@ -213,6 +220,7 @@ private:
   std::uint64_t inline_bytes_ = std::uint64_t{100} << 10;
   ClientId number_ = kDriverClient;
   std::uint64_t node_ = 0;
+  bool tells_sites_ = false;  // Where tasks are submitted, since tasks are recorded.
 
   std::mutex send_mutex_;  // Keeps messages in order. Guards the three lists.
   std::vector<std::pair<std::uint64_t, std::int32_t>> changes_;

@@ -10,6 +10,7 @@
 #include "runtime/failures.hpp"
 #include "runtime/parts.hpp"
 #include "runtime/references.hpp"
+#include "runtime/worker_process.hpp"
 
 namespace ray::detail {
 
@@ -36,8 +37,8 @@ public:
     }
     std::shared_ptr<Pin> pin;
     if (value.kind == WireValue::Kind::stored) pin = std::make_shared<Pin>(engine_, id);
-    ::new (object->value()) Encoded*(
-        new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
+    ::new (object->value())
+        Encoded*(new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
     seal_object(object, kEncoded, kRuntimeRef);
     return object;
   }
@@ -166,6 +167,7 @@ void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
 
 void Client::run(message::Run&& run) {
   send(message::Began{run.task.id()});
+  name_output(run.task.creates ? run.task.creates->class_name : run.task.name);
   if (run.task.kind == TaskKind::actor_creation) {
     const std::exception_ptr error = thrown_by([&] { host(std::move(run)); });
     if (error != nullptr) refuse(run, error);
@@ -200,6 +202,7 @@ void Client::run_nested() {
   }
   if (room_on_stack(thread_context)) {
     run(std::move(next));
+    name_output(task_name(thread_context.task()));
   } else {
     send(message::GiveBack{{next.task.id()}});
   }

@@ -124,6 +124,8 @@ const Setting kSettings[] = {
      [](Options& o, View k, View v) {
        o.spin_us = std::chrono::microseconds(whole(k, v, 1'000'000));
      }},
+    {"log_to_driver", [](const Options& o) { return o.log_to_driver; },
+     [](Options& o, View k, View v) { o.log_to_driver = truth(k, v); }},
 };
 
 /// RAY_… variables that are not options of a runtime.

@@ -34,7 +34,8 @@ struct NodeLimits {
   NodeTime start_timeout = std::chrono::seconds(60);
   NodeTime full_grace = std::chrono::seconds(10);  // A store that is full is waited for so long.
   std::string_view (*name_of)(std::uint64_t function) = nullptr;  // For people.
-  std::uint32_t poison_kills = 3;      // After so many dead workers a task is not tried again.
+  std::uint32_t poison_kills = 3;  // After so many dead workers a task is not tried again.
+  std::size_t task_events = 0;     // Tasks that are recorded.
 };
 
 /// What the host shall do.

@@ -22,6 +22,7 @@
 
 #include "runtime/actor_table.hpp"
 #include "runtime/node.hpp"
+#include "runtime/task_log.hpp"
 #include "scheduler/leases.hpp"
 #include "scheduler/task_queue.hpp"
 #include "store/reference_table.hpp"
@@ -113,8 +114,10 @@ struct Node::State {
   ActorTable actors;
   IdMap<TaskEntry> tasks;
   IdMap<ObjectEntry> objects;
+  TaskLog log;
 
   NodeTime now{0};
+  NodeTime started{0};  // When the driver said Hello.
   Decisions* out = nullptr;
   StoreActions store_actions;
   std::vector<std::uint64_t> unreferenced;              // Ids whose last reference may be gone.
@@ -184,6 +187,11 @@ struct Node::State {
   void handle(ClientId from, Other&) {
     fault(from, "it sent what only a node may send");
   }
+  // node_report.cpp
+  std::vector<WorkerState> worker_states();
+  std::vector<WorkerInfo> worker_infos();
+  std::vector<ActorInfo> actor_infos();
+  NodeInfo node_info();
   void send(ClientId to, Message message);
   /// The client does what it must not: it is not listened to any more.
   void fault(ClientId client, const std::string& why);
@@ -235,6 +243,7 @@ struct Node::State {
   void requeue(TaskEntry& entry, bool first);
   bool may_try_again(const TaskEntry& entry) const;
   void fail_task(TaskEntry& entry, const Bytes& failure);
+  void log_failure(std::uint64_t task, const Bytes& failure);
   void commit(ClientId from, TaskEntry& entry, message::Done& done);
   /// The worker that had it has it no more, and its results are decided.
   void answered(TaskEntry& entry);

@@ -55,6 +55,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   }
   TaskEntry& entry = tasks[id];
   entry.spec = std::move(spec);
+  if (!creation) log.submitted(entry.spec, from, now);
   if (TaskEntry* parent = find_task(entry.spec.parent);
       parent != nullptr && parent->state != TaskState::kept) {
     entry.parent = parent;
@@ -208,6 +209,7 @@ void Node::State::start_waiting(TaskEntry& entry, bool first) {
   const Needs needs = look_at_needs(entry);
   if (needs == Needs::failed) return;
   if (entry.spec.kind == TaskKind::actor_call) {
+    if (needs != Needs::pending) log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
     actors.enter(*actors.find(entry.spec.actor), entry.spec.id(), entry.spec.parent,
                  needs != Needs::pending);
     actors_to_send.push_back(entry.spec.actor);
@@ -224,11 +226,13 @@ void Node::State::became_ready(TaskEntry& entry, bool first) {
       if (ActorEntry* actor = actors.find(entry.spec.actor)) actor->staging = false;
       entry.state = TaskState::waiting;
     }
+    log.moved(id, ray::TaskState::pending_actor, now);
     actors.became_ready(id);
     actors_to_send.push_back(entry.spec.actor);
     return;
   }
   entry.state = TaskState::ready;
+  log.moved(id, ray::TaskState::pending_node, now);
   queue.push(id, entry.spec.demand, first);
   if (entry.nest_at != 0) to_nest.push_back(id);
   dispatch_needed = true;
@@ -243,6 +247,7 @@ void Node::State::requeue(TaskEntry& entry, bool first) {
     return;
   }
   entry.state = TaskState::waiting;
+  log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
   actors.put_back(*actors.find(entry.spec.actor), entry.spec.id());
   actors_to_send.push_back(entry.spec.actor);
 }
@@ -253,6 +258,7 @@ void Node::State::handle(ClientId from, message::Began& began) {
   TaskEntry* entry = find_task(began.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) return;
   leases.began(from, began.task, now);
+  log.began(began.task, entry->attempt, from, leases.find(from)->pid, now);
   entry->state = TaskState::running;
   entry->begun_order = ++order;
   dispatch_needed = true;
@@ -340,8 +346,12 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
     actor->has_checkpoint = true;
   }
   if (entry.stream != nullptr) {
+    if (!done.values.empty() && done.values[0].kind == WireValue::Kind::failure) {
+      log_failure(id, done.values[0].bytes);
+    }
     end_stream(from, entry, done.values.empty() ? WireValue{} : std::move(done.values[0]));
   } else if (done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure) {
+    log_failure(id, done.values[0].bytes);
     for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
       seal_failure(result_id(id, entry.spec.results, i), done.values[0].bytes);
     }
@@ -350,6 +360,7 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
       seal(from, result_id(id, entry.spec.results, i), std::move(done.values[i]));
     }
   }
+  log.ended(id, ray::TaskState::finished, "", now);  // Unless it failed.
   end_task(entry);
 }
 
@@ -365,6 +376,7 @@ void Node::State::fail_task(TaskEntry& entry, const Bytes& why) {
     }
     return;
   }
+  log_failure(id, why);
   if (entry.stream != nullptr) {
     WireValue end;
     end.kind = WireValue::Kind::failure;
@@ -423,6 +435,7 @@ void Node::State::give_up_reserved(TaskEntry& entry) {
 
 void Node::State::end_task(TaskEntry& entry) {
   const std::uint64_t id = entry.spec.id();
+  log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
   queue.forget(id);
   unstage(entry);
@@ -430,6 +443,7 @@ void Node::State::end_task(TaskEntry& entry) {
   if (entry.spec.kind == TaskKind::actor_call) {
     ActorEntry* actor = actors.find(entry.spec.actor);
     if (actor != nullptr && entry.state == TaskState::staging) actor->staging = false;
+    if (actor != nullptr) ++actor->finished;
     actors.leave(id);
     actors_to_send.push_back(entry.spec.actor);
     if (entry.holds_actor) release(entry.spec.actor);

@@ -9,6 +9,10 @@ namespace ray::detail {
 namespace {
 
 constexpr std::uint32_t kStartsFailedMax = 3;  // In a row: what is ready fails.
+constexpr const char* kWorkerPlace =
+    "the place where it becomes a worker: main must come to ray::init, or to its first "
+    "ray::Runtime "
+    "with processes, and wait for nothing before (a lock, a port, a question)";
 constexpr const char* kNoMemory = "the machine ran out of memory";
 
 }  // namespace
@@ -53,6 +57,7 @@ void Node::State::unblock(TaskEntry& entry) {
 void Node::State::handle(ClientId from, message::Suspended& said) {
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
+  log.moved(said.task, said.suspended ? ray::TaskState::suspended : ray::TaskState::running, now);
   if (said.suspended) {
     leases.suspend(from, said.task, now);
   } else {
@@ -160,7 +165,7 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
       }
     }
   }
-  if (was_starting) start_failed("it " + how + " before it said Hello");
+  if (was_starting) start_failed("it " + how + " before " + kWorkerPlace);
   faulty.erase(client);
   for_memory.erase(client);
   for_cancel.erase(client);
@@ -298,8 +303,9 @@ void Node::State::tick() {
   store.tick(now, store_actions);
   while (const auto client = leases.oldest_starting()) {
     if (leases.find(*client)->since + limits.start_timeout > now) break;
+    const std::string within = std::to_string(limits.start_timeout / std::chrono::seconds(1));
     kill(*client, "it did not say Hello in time");
-    start_failed("it did not say Hello in time");
+    start_failed("after " + within + " seconds it had not come to " + kWorkerPlace);
   }
   while (const auto client = spare_worker()) {
     if (leases.find(*client)->since + limits.idle_worker > now) break;
