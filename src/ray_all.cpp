@@ -19,6 +19,7 @@
 #include "runtime/host_store.cpp"
 #include "runtime/host_workers.cpp"
 #include "runtime/log_pipes.cpp"
+#include "runtime/memory_monitor.cpp"
 #include "runtime/node.cpp"
 #include "runtime/node_actors.cpp"
 #include "runtime/node_cancel.cpp"

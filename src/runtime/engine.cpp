@@ -109,6 +109,7 @@ std::int64_t physical_memory_units() {
 
 RuntimeOptions completed(RuntimeOptions options) {
   if (options.num_cpus == 0) options.num_cpus = default_cpus();
+  if (options.memory_limit_share == 0) options.memory_limit_share = 0.95;
   if (options.max_threads == 0) options.max_threads = static_cast<int>(options.num_cpus) + 1024;
   return options;
 }
