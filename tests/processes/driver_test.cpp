@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 constexpr char kRole[] = "RAY_TEST_DRIVER";  // The ledger of a driver that shall be killed.
 
-void naps(const std::string& ledger) {
+void waits(const std::string& ledger) {
   faults::note(ledger, faults::pid_text());
   faults::wait_to_be_killed();
 }
@@ -30,7 +30,7 @@ std::vector<char> large(int byte) { return std::vector<char>(1 << 20, static_cas
   rt.get(objects.back());
   ray::wait(objects, {.num_returns = objects.size()});
   std::vector<ray::ObjectRef<void>> tasks;
-  for (int i = 0; i < 10; ++i) tasks.push_back(rt.remote<naps>(ledger));
+  for (int i = 0; i < 10; ++i) tasks.push_back(rt.remote<waits>(ledger));
   faults::wait_to_be_killed();
   std::abort();
 }

@@ -6,8 +6,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
-
-int same(int x) { return x; }
+using faults::same;
 
 /// Neither an aggregate nor one that says how it is written.
 class Opaque {
@@ -62,6 +61,8 @@ int takes_opaque(const Opaque& opaque) { return opaque.value(); }
 Refuses makes_refuses(int where) { return Refuses{where}; }
 int takes_refuses(const Refuses& refuses) { return refuses.where; }
 std::vector<char> makes_bytes(std::size_t size) { return std::vector<char>(size, 'b'); }
+
+std::size_t size_of(const std::vector<char>& bytes) { return bytes.size(); }
 
 int next(int x) { return x + 1; }
 
@@ -119,7 +120,6 @@ TEST_CASE("F27 a value larger than the store is refused wherever it is made") {
   CHECK_THROWS_AS(rt.get(rt.remote<makes_bytes>(kSize), faults::kDeadline),
                   ray::ObjectStoreFullError);
   CHECK_THROWS_AS(rt.put(std::vector<char>(kSize)), ray::ObjectStoreFullError);
-  constexpr auto size_of = [](const std::vector<char>& bytes) { return bytes.size(); };
   CHECK_THROWS_AS(rt.get(rt.remote<size_of>(std::vector<char>(kSize)), faults::kDeadline),
                   ray::ObjectStoreFullError);
   CHECK(rt.get(rt.remote<makes_bytes>(std::size_t{1} << 20), faults::kDeadline).size() == 1 << 20);

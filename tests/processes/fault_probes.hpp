@@ -103,7 +103,26 @@ inline void wait_to_be_killed() {
   throw std::runtime_error("nobody killed this process");
 }
 
+inline int same(int x) { return x; }
+
 inline std::string pid_text() { return std::to_string(::getpid()); }
+
+struct ProcessStat {
+  char state = 0;  // 0: there is no such process.
+  pid_t parent = 0;
+};
+
+inline ProcessStat stat_of(const std::string& pid) {
+  ProcessStat stat;
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::size_t behind = text.str().rfind(") ");
+  if (behind == std::string::npos) return stat;
+  std::istringstream rest(text.str().substr(behind + 2));
+  rest >> stat.state >> stat.parent;
+  return stat;
+}
 
 /// The processes that this one has started, and theirs; zombies too.
 inline std::vector<pid_t> descendants(pid_t of = ::getpid()) {
@@ -111,16 +130,8 @@ inline std::vector<pid_t> descendants(pid_t of = ::getpid()) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::stringstream text;
-    text << file.rdbuf();
-    const std::size_t behind = text.str().rfind(") ");
-    if (behind == std::string::npos) continue;
-    std::istringstream rest(text.str().substr(behind + 2));
-    char state = 0;
-    pid_t parent = 0;
-    rest >> state >> parent;
-    parents.emplace_back(static_cast<pid_t>(std::stol(name)), parent);
+    const ProcessStat stat = stat_of(name);
+    if (stat.state != 0) parents.emplace_back(static_cast<pid_t>(std::stol(name)), stat.parent);
   }
   std::vector<pid_t> found{of};
   for (std::size_t i = 0; i < found.size(); ++i) {
@@ -132,7 +143,11 @@ inline std::vector<pid_t> descendants(pid_t of = ::getpid()) {
   return found;
 }
 
-inline bool is_alive(pid_t pid) { return ::kill(pid, 0) == 0; }
+/// Not one that has ended and waits for its parent to see it.
+inline bool is_alive(pid_t pid) {
+  const char state = stat_of(std::to_string(pid)).state;
+  return state != 0 && state != 'Z' && state != 'X';
+}
 
 inline std::size_t open_descriptors() {
   std::size_t count = 0;

@@ -7,21 +7,24 @@
 namespace {
 
 using namespace std::chrono_literals;
-using Catch::Matchers::ContainsSubstring;
+using faults::same;
 
 int kills_itself() {
   ::raise(SIGKILL);
   return 0;
 }
 
-int same(int x) { return x; }
-
 void waits_for_death(const std::string& ledger) {
   faults::note(ledger, faults::pid_text());
   faults::wait_to_be_killed();
 }
 
-void nap() { std::this_thread::sleep_for(10ms); }
+int work(int x) {
+  std::this_thread::sleep_for(10ms);
+  return x;
+}
+
+std::vector<int> many(int x) { return std::vector<int>(1 << 18, x); }
 
 /// Kills a busy worker every `period` for `length`, while tasks of 10 ms run on four (G-06).
 void kill_workers(std::chrono::seconds length, std::chrono::seconds period) {
@@ -34,10 +37,6 @@ void kill_workers(std::chrono::seconds length, std::chrono::seconds period) {
     const std::size_t before = done;
     std::vector<ray::ObjectRef<int>> refs;
     int number = 0;
-    constexpr auto work = [](int x) {
-      nap();
-      return x;
-    };
     while (faults::Clock::now() - start < time || !refs.empty()) {
       while (faults::Clock::now() - start < time && refs.size() < kAtOnce) {
         refs.push_back(rt.with<work>({.max_retries = 10})(number++));
@@ -165,9 +164,8 @@ TEST_CASE("G-24 nothing is left within a second of shutdown") {
       ray::RuntimeOptions options = faults::processes(2, std::uint64_t{16} << 20);
       options.spill_directory = folder.path();
       ray::Runtime rt(options);
-      constexpr auto large = [](int x) { return std::vector<int>(1 << 18, x); };
       std::vector<ray::ObjectRef<std::vector<int>>> refs;
-      for (int i = 0; i < 40; ++i) refs.push_back(rt.remote<large>(i));
+      for (int i = 0; i < 40; ++i) refs.push_back(rt.remote<many>(i));
       for (int i = 0; i < 40; ++i) CHECK(rt.get(refs[static_cast<std::size_t>(i)]).back() == i);
     }
     CHECK(baseline.is_back());

@@ -8,8 +8,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using faults::same;
 
-int same(int x) { return x; }
+
 int naps(int x) {
   std::this_thread::sleep_for(20ms);
   return x;

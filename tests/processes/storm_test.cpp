@@ -12,6 +12,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+using faults::same;
+
 using IntRef = ray::ObjectRef<int>;
 
 unsigned seed() {
@@ -21,8 +23,6 @@ unsigned seed() {
   std::printf("RAY_TEST_SEED=%u\n", chosen);
   return chosen;
 }
-
-int same(int x) { return x; }
 
 int spins(int x, int microseconds) {
   const auto until = faults::Clock::now() + std::chrono::microseconds(microseconds);
@@ -37,7 +37,8 @@ int waits_for_child(int x, int microseconds) {
 
 void loops(const std::string& ledger) {
   faults::note(ledger, faults::pid_text());
-  for (volatile int i = 0;; i = i + 1) {
+  const volatile bool endless = true;
+  while (endless) {
   }
 }
 
