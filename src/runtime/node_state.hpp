@@ -100,14 +100,14 @@ struct ObjectEntry {
 struct Node::State {
   explicit State(NodeLimits given);
 
-  using Left = RefTable::Left;
+  using Left = ReferenceTable::Left;
   using TaskState = TaskEntry::State;
   using ObjectState = ObjectEntry::State;
 
   NodeLimits limits;
   Leases leases;
   TaskQueue queue;
-  RefTable references;
+  ReferenceTable references;
   StoreIndex store;
   ActorTable actors;
   IdMap<TaskEntry> tasks;

@@ -4,12 +4,12 @@
 
 namespace ray::detail {
 
-void RefTable::hold(std::uint64_t id) {
+void ReferenceTable::hold(std::uint64_t id) {
   ++counts_[id];
   ++size_;
 }
 
-RefTable::Left RefTable::release(std::uint64_t id) {
+ReferenceTable::Left ReferenceTable::release(std::uint64_t id) {
   const auto found = counts_.find(id);
   if (found == counts_.end()) return Left::never_had;
   --size_;
@@ -18,13 +18,13 @@ RefTable::Left RefTable::release(std::uint64_t id) {
   return Left::none;
 }
 
-void RefTable::take(ClientId client, std::uint64_t id, std::uint32_t count) {
+void ReferenceTable::take(ClientId client, std::uint64_t id, std::uint32_t count) {
   clients_[client][id] += count;
   counts_[id] += count;
   size_ += count;
 }
 
-RefTable::Left RefTable::give_back(ClientId client, std::uint64_t id,
+ReferenceTable::Left ReferenceTable::give_back(ClientId client, std::uint64_t id,
                                                std::uint32_t count) {
   const auto held = clients_.find(client);
   if (held == clients_.end()) return Left::never_had;
@@ -40,7 +40,7 @@ RefTable::Left RefTable::give_back(ClientId client, std::uint64_t id,
   return Left::none;
 }
 
-std::vector<std::uint64_t> RefTable::bequeath(ClientId client) {
+std::vector<std::uint64_t> ReferenceTable::bequeath(ClientId client) {
   std::vector<std::uint64_t> ids;
   const auto held = clients_.find(client);
   if (held == clients_.end()) return ids;
@@ -56,19 +56,19 @@ std::vector<std::uint64_t> RefTable::bequeath(ClientId client) {
   return ids;
 }
 
-std::uint64_t RefTable::count(std::uint64_t id) const {
+std::uint64_t ReferenceTable::count(std::uint64_t id) const {
   const auto found = counts_.find(id);
   return found == counts_.end() ? 0 : found->second;
 }
 
-std::uint32_t RefTable::count_of(ClientId client, std::uint64_t id) const {
+std::uint32_t ReferenceTable::count_of(ClientId client, std::uint64_t id) const {
   const auto held = clients_.find(client);
   if (held == clients_.end()) return 0;
   const auto own = held->second.find(id);
   return own == held->second.end() ? 0 : own->second;
 }
 
-std::vector<ClientId> RefTable::clients_of(std::uint64_t id) const {
+std::vector<ClientId> ReferenceTable::clients_of(std::uint64_t id) const {
   std::vector<ClientId> clients;
   for (const auto& [client, ids] : clients_) {
     if (ids.contains(id)) clients.push_back(client);
