@@ -44,9 +44,9 @@ template <class T>
 struct Codec;
 
 /// Whoever knows references: writes one, and makes one again. Given by the runtime.
-class ReferenceTable {
+class ReferenceCodec {
 public:
-  virtual ~ReferenceTable() = default;
+  virtual ~ReferenceCodec() = default;
   /// Notes that the value contains it; what is written in its place.
   virtual std::uint64_t write(Object* object) = 0;
   /// The object of what was written, with a reference; `make` makes a placeholder for its type.
@@ -79,7 +79,7 @@ public:
   using Piece = std::span<const std::byte>;
 
   explicit OutputArchive(std::size_t beside_bytes = SIZE_MAX,
-                         detail::ReferenceTable* references = nullptr)
+                         detail::ReferenceCodec* references = nullptr)
       : beside_bytes_(beside_bytes), references_(references) {}
 
   template <class... T>
@@ -125,7 +125,7 @@ private:
   std::vector<std::byte> bytes_;
   std::vector<Piece> beside_;
   std::size_t beside_bytes_;
-  detail::ReferenceTable* references_;
+  detail::ReferenceCodec* references_;
   int depth_ = 0;
 };
 
@@ -137,7 +137,7 @@ public:
   using Piece = std::span<const std::byte>;
 
   explicit InputArchive(Piece bytes, std::span<const Piece> beside = {},
-                        detail::ReferenceTable* references = nullptr,
+                        detail::ReferenceCodec* references = nullptr,
                         std::shared_ptr<void> keeper = nullptr)
       : bytes_(bytes), beside_(beside), references_(references), keeper_(std::move(keeper)) {}
 
@@ -187,7 +187,7 @@ private:
 
   Piece bytes_;
   std::span<const Piece> beside_;
-  detail::ReferenceTable* references_;
+  detail::ReferenceCodec* references_;
   std::shared_ptr<void> keeper_;
   std::size_t at_ = 0;
   std::size_t next_beside_ = 0;
