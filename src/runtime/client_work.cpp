@@ -67,6 +67,12 @@ void Client::on(message::Run&& run) {
   }
   const std::lock_guard lock(work_mutex_);
   (run.nested ? nested_ : queue_).push_back(std::move(run));
+  wake_worker();
+}
+
+/// Requires: work_mutex_. Another thread has read what that one sleeps for.
+void Client::wake_worker() {
+  if (worker_ != nullptr && works_for != this) worker_->unpark();
 }
 
 void Client::on(message::Recall&&) { give_back_queue(); }
@@ -74,6 +80,7 @@ void Client::on(message::Recall&&) { give_back_queue(); }
 void Client::on(message::Exit&&) {
   const std::lock_guard lock(work_mutex_);
   exit_ = true;
+  wake_worker();
 }
 
 void Client::give_back_queue() {
@@ -257,6 +264,10 @@ void Client::work() {
   context.worker_number = number_;
   works_for = this;
   Parker& parker = Parker::mine();
+  {
+    const std::lock_guard lock(work_mutex_);
+    worker_ = &parker;
+  }
   for (;;) {
     if (Task* errand = parts_.pop_errand()) {
       parts_.engine.run_chain(errand);
