@@ -184,13 +184,19 @@ void Host::attend(bool begins) {
       worker->link.awake(false);
     }
   } else if (attending_ == 0) {
-    if (sleeping_ == 0) {
-      for (auto& [client, worker] : workers_) {
-        worker->link.set_away();
-      }
-    } else if (!prepare_sleep()) {
-      ring();  // Somebody sleeps who would not hear of what has just come.
+    leave();
+  }
+}
+
+/// Requires: mutex_. Nobody polls: whoever still sleeps is to hear of what comes, and of what has
+/// come.
+void Host::leave() {
+  if (sleeping_ == 0) {
+    for (auto& [client, worker] : workers_) {
+      worker->link.set_away();
     }
+  } else if (!prepare_sleep()) {
+    ring();
   }
 }
 
@@ -202,6 +208,7 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
     if (attending_ == 0 && !prepare_sleep()) {
       --sleeping_;
       awake_all();
+      leave();
       return;
     }
     node_deadline = node_.deadline();
@@ -228,11 +235,7 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   ::eventfd_read(bell_.number(), &rings);
   looked_for_deaths_ = {};
   awake_all();
-  if (attending_ == 0 && sleeping_ == 0) {
-    for (auto& [client, worker] : workers_) {
-      worker->link.set_away();
-    }
-  }
+  if (attending_ == 0) leave();
 }
 
 // --- the end ---

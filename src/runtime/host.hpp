@@ -87,6 +87,7 @@ private:
   void show_places(WorkerEnd& worker, const Message& message);
   bool prepare_sleep();
   void awake_all();
+  void leave();
   std::span<std::byte> room(const Place& place);
 
   // Without mutex_.

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
@@ -70,24 +71,19 @@ public:
     if (attending_ == 1 && begins) {
       link_.awake(false);
     } else if (attending_ == 0) {
-      if (sleeping_ == 0) {
-        link_.set_away();
-      } else if (!link_.prepare_sleep() && sleeper_ != nullptr) {
-        sleeper_->unpark();
-      }
+      leave();
     }
   }
 
   void sleep(Parker& parker, const Clock::time_point* deadline) override {
     {
       const std::lock_guard lock(link_mutex_);
-      ++sleeping_;
       if (attending_ == 0 && !link_.prepare_sleep()) {
-        --sleeping_;
         link_.awake(false);
+        leave();
         return;
       }
-      sleeper_ = &parker;
+      sleepers_.push_back(&parker);
     }
     const int bell = parker.rest_begins();
     if (bell >= 0) {
@@ -107,10 +103,9 @@ public:
       parker.rest_ends();
     }
     const std::lock_guard lock(link_mutex_);
-    --sleeping_;
-    if (sleeping_ == 0) sleeper_ = nullptr;
+    std::erase(sleepers_, &parker);
     link_.awake(true);
-    if (attending_ == 0 && sleeping_ == 0) link_.set_away();
+    if (attending_ == 0) leave();
   }
 
   std::span<const std::byte> view(const Place& place, std::shared_ptr<void>& memory) override {
@@ -128,6 +123,16 @@ private:
     return std::holds_alternative<message::Blocked>(message) ||
            std::holds_alternative<message::Reserve>(message) ||
            std::holds_alternative<message::Fetch>(message);
+  }
+
+  /// Requires: link_mutex_. Nobody polls: whoever still sleeps is to hear of what comes, and of what
+  /// has come.
+  void leave() {
+    if (sleepers_.empty()) {
+      link_.set_away();
+    } else if (!link_.prepare_sleep()) {
+      sleepers_.back()->unpark();
+    }
   }
 
   std::span<std::byte> bytes_of(const Place& place, std::shared_ptr<void>& memory) {
@@ -179,9 +184,8 @@ private:
   std::mutex send_mutex_;
   Bytes out_;  // Guarded by send_mutex_.
   std::mutex link_mutex_;
-  int attending_ = 0;          // Guarded by link_mutex_, as are the others.
-  int sleeping_ = 0;
-  Parker* sleeper_ = nullptr;
+  int attending_ = 0;              // Guarded by link_mutex_.
+  std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
   std::atomic<std::thread::id> poller_{};
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
