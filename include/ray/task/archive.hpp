@@ -176,6 +176,10 @@ public:
   /// Contiguous numbers of `unit` bytes each, wherever they lie; valid as long as the bytes.
   Piece read_block(std::size_t unit, std::string_view type);
   detail::Object* read_reference(detail::Object* (*make)(std::uint64_t), std::string_view type);
+  /// Whether the block lies beside the bytes, not among them.
+  bool is_beside(Piece block) const noexcept {
+    return block.data() < bytes_.data() || block.data() >= bytes_.data() + bytes_.size();
+  }
   /// What keeps the blocks beside the bytes where they are; null if nothing does.
   const std::shared_ptr<void>& keeper() const noexcept { return keeper_; }
   detail::ActorCore* read_actor(const detail::ActorClass* actor_class);
