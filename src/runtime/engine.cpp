@@ -193,8 +193,14 @@ Engine::Engine(const RuntimeOptions& options) {
   if (parts_->client == nullptr) return;
   const message::Welcome welcome{
       .client = kDriverClient, .node = child_id(serial_, 0), .inline_bytes = kInlineBytes, .options = {}};
-  parts_->client->open(
-      std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client), welcome);
+  try {
+    parts_->client->open(std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome,
+                                                *parts_->client),
+                         welcome);
+  } catch (...) {
+    engines[index_].store(nullptr, std::memory_order_release);
+    throw;
+  }
 }
 
 Engine::Engine(const RuntimeOptions& options, WorkerRole) {

@@ -43,12 +43,20 @@ void Node::State::cancel(TaskEntry& entry, bool force) {
                              entry.spec.name));
     if (worker != 0) send(worker, message::CancelTask{id});
   }
-  if (worker == 0) return;
+  if (worker == 0 || !force) return;
+  if (running) {
+    end_by_force(*find_task(id));
+  } else {
+    find_task(id)->forced = true;
+  }
+}
+
+void Node::State::end_by_force(const TaskEntry& entry) {
   // An actor's process has other calls and a state.
-  const PoolWorker* process = leases.find(worker);
-  if (!force || !running || process->actor != 0) return;
-  for_cancel.insert(worker);
-  if (process->phase == PoolWorker::Phase::ready) kill(worker, "ray::cancel with force");
+  const PoolWorker* process = leases.find(entry.worker);
+  if (process->actor != 0) return;
+  for_cancel.insert(entry.worker);
+  if (process->phase == PoolWorker::Phase::ready) kill(entry.worker, "ray::cancel with force");
 }
 
 void Node::State::shut_down() {

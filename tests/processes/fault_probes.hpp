@@ -155,7 +155,8 @@ inline std::size_t open_descriptors() {
     static_cast<void>(entry);
     ++count;
   }
-  return count - 1;  // Without the one that reads the folder.
+  // Without the one that reads the folder, and those that threads leave to the next.
+  return count - 1 - static_cast<std::size_t>(ray::detail::Parker::bells());
 }
 
 /// Mappings of shared memory without a name.
