@@ -113,7 +113,8 @@ TEST_CASE("F18 spilled objects that are spoilt are made again, or told as lost")
     int lost = 0;
     for (int i = 0; i < 16; ++i) {
       try {
-        CHECK(is_right(rt.get(puts[static_cast<std::size_t>(i)], faults::kDeadline), i, 2 * kMiB));
+        const Bytes& bytes = rt.get(puts[static_cast<std::size_t>(i)], faults::kDeadline);
+        CHECK(is_right(bytes, i, 2 * kMiB));
       } catch (const ray::ObjectLostError& error) {
         CHECK_THAT(error.what(), ContainsSubstring("disk"));
         ++lost;
