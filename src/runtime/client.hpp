@@ -178,7 +178,6 @@ private:
   void seal(std::uint64_t id, WireValue&& value);
   bool nests_here() const;
   bool run_nested();
-  void wake_worker();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
   void give_back_queue();
@@ -234,7 +233,6 @@ private:
   std::deque<message::Run> nested_;  // On top of the task that is blocked.
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
-  Parker* worker_ = nullptr;                        // Of the thread in work().
   bool exit_ = false;
 
   ArrayRooms rooms_;

@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
@@ -181,8 +180,9 @@ private:
   std::mutex send_mutex_;
   Bytes out_;  // Guarded by send_mutex_.
   std::mutex link_mutex_;
-  int attending_ = 0;              // Guarded by link_mutex_.
-  std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
+  int attending_ = 0;          // Guarded by link_mutex_, as are the others.
+  int sleeping_ = 0;
+  Parker* sleeper_ = nullptr;
   std::atomic<std::thread::id> poller_{};
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
