@@ -71,6 +71,7 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
       for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
       continue;
     }
+    flush();  // What has been read may have ended references.
     channel_->attend(false);
     channel_->sleep(parker, deadline);
     channel_->attend(true);

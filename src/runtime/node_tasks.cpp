@@ -262,6 +262,7 @@ void Node::State::handle(ClientId from, message::Began& began) {
   entry->state = TaskState::running;
   entry->begun_order = ++order;
   dispatch_needed = true;
+  if (entry->forced) end_by_force(*entry);
 }
 
 void Node::State::handle(ClientId from, message::GiveBack& given) {
@@ -398,7 +399,7 @@ void Node::State::answered(TaskEntry& entry) {
     end_task(entry);
     return;
   }
-  entry.decided = entry.abandoned = entry.revived = false;
+  entry.decided = entry.abandoned = entry.revived = entry.forced = false;
   ++entry.attempt;
   give_up_reserved(entry);
   entry.worker = 0;
