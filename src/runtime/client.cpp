@@ -194,7 +194,10 @@ std::uint64_t Client::identify(Object* object, Aliases& aliases) {
   const std::uint16_t engine = parts_.engine.index();
   const std::uint64_t id = object->task_id();
   const Task* producer = producer_of(object);
-  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine) return id;
+  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine &&
+      (object->seal_state() != kFailed || is_shared(engine, id, object))) {
+    return id;  // One that has failed without being entered was never sent.
+  }
   if (producer == nullptr && is_shared(engine, id, object)) return id;
   // Of this process, or another runtime's.
   if (!object->sealed()) Engine::wait(object);
@@ -329,7 +332,8 @@ void Client::receive(Message message) {
 /// The failure in these bytes; that they are none, if they are not.
 FailurePtr read_failure(const Bytes& bytes) {
   FailurePtr failure;
-  const std::exception_ptr error = thrown_by([&] { failure = failure_from(decode_failure(bytes)); });
+  const std::exception_ptr error =
+      thrown_by([&] { failure = failure_from(decode_failure(bytes)); });
   return error == nullptr ? failure : make_failure(error, "");
 }
 
@@ -378,8 +382,8 @@ void Client::on(message::Item&& item) {
   if (!item.last) {
     StreamCore* stream = task->ops->codec->stream(task, false);
     Object* object = stream->tail();
-    ::new (object->value()) Encoded*(
-        new Encoded{.value = std::move(item.value), .engine = engine_index(), .pin = {}});
+    ::new (object->value())
+        Encoded*(new Encoded{.value = std::move(item.value), .engine = engine_index(), .pin = {}});
     enter_shared(engine_index(), object->task_id(), object);
     if (!stream->arrive()) drop_encoded(object);
     return;

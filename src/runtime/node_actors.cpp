@@ -9,17 +9,15 @@ namespace ray::detail {
 
 namespace {
 
-std::string actor_words(const ActorEntry& actor) {
-  const std::string& name = actor.spec.name.empty() ? actor.spec.class_name : actor.spec.name;
-  return "actor '" + printable(name) + "'";
-}
-
-std::string text_of(const Bytes& failure) {
-  try {
-    return decode_failure(failure).text;
-  } catch (const SerializationError&) {
-    return "(its failure cannot be read)";
+/// What follows where an actor was killed for good by ray::kill.
+std::string advice_after_kill(const ActorSpec& spec, bool no_restart) {
+  if (!no_restart && spec.max_restarts != 0) {
+    return " and had used up its restarts; raise max_restarts (" +
+           std::to_string(spec.max_restarts) + ")";
   }
+  return "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
+         std::string(spec.max_restarts == 0 ? ", which is 0," : "") +
+         " and kill it with {.no_restart = false}";
 }
 
 }  // namespace
@@ -50,12 +48,13 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
   }
   if (spec.detached) references.hold(id);
   if (shut) {
-    actor_died(actor, failure(ErrorCode::actor_died,
-                              actor_words(actor) + " was not made: its runtime was shut down first",
-                              entry.spec.name));
+    actor_died(actor,
+               failure(ErrorCode::actor_died,
+                       actor_words(actor) + " ended: its runtime was shut down", entry.spec.name));
   } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
     actor_died(actor,
-               failure(ErrorCode::unschedulable, actor_words(actor) + " " + *why, entry.spec.name));
+               failure(ErrorCode::unschedulable,
+                       actor_words(actor) + " can never start: it " + *why, entry.spec.name));
   } else if (!broken.empty()) {
     actor_died(actor, extend_failure(broken, entry.spec.name));
   } else {
@@ -105,10 +104,12 @@ void Node::State::created(ClientId from, TaskEntry& creation, message::Done& don
     return;
   }
   creation.state = TaskState::waiting;
-  actor_died(actor, failure(ErrorCode::actor_died,
-                            "the constructor of " + actor_words(actor) +
-                                " threw: " + text_of(done.values[0].bytes),
-                            creation.spec.name));
+  std::string why = described(done.values[0].bytes);
+  if (!why.starts_with("actor ")) why = actor_words(actor) + " could not start: " + why;
+  if (actor.restarts != 0) {
+    why += " (after " + std::to_string(actor.restarts) + " restarts, all that max_restarts allows)";
+  }
+  actor_died(actor, failure(ErrorCode::actor_died, why, creation.spec.name));
 }
 
 /// The actor has no use for its process any more, which ends in order.
@@ -174,6 +175,7 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
   ActorEntry* actor = actors.find(worker.actor);
   if (actor != nullptr && actor->worker != worker.client) actor = nullptr;
   const bool restarts = actor != nullptr && !shut && actor->may_restart();
+  const bool killed = actor != nullptr && std::exchange(actor->killed, false);
   const std::string died = "worker process " + std::to_string(worker.pid) + " " + how;
   TaskEntry* creation = actor != nullptr ? find_task(actor->id) : nullptr;
   if (creation != nullptr) {
@@ -192,11 +194,14 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
       requeue(*entry, true);
     } else {
       entry->state = TaskState::waiting;
-      const std::string whose = actor != nullptr ? actor_words(*actor) + " died: " : "";
-      fail_task(*entry, failure(ErrorCode::actor_died,
-                                whose + died + " while it ran " + task_words(*entry) +
-                                    ", which may have run in part",
-                                entry->spec.name));
+      const std::string whose = actor != nullptr ? actor_words(*actor) : "its actor";
+      const std::string why =
+          killed ? whose +
+                       " was killed by ray::kill while this call ran, and starts again; calls "
+                       "with ActorOptions::max_task_retries would be repeated"
+                 : whose + " died: " + died + " while it ran " + task_words(*entry) +
+                       ", which may have run in part";
+      fail_task(*entry, failure(ErrorCode::actor_died, why, entry->spec.name));
     }
   }
   for (TaskEntry* entry : waiting) {
@@ -287,10 +292,18 @@ void Node::State::unreferenced_actor(ActorEntry& actor) {
 void Node::State::handle(ClientId, message::KillActor& said) {
   ActorEntry* actor = actors.find(said.actor);
   if (actor == nullptr || actor->state == ActorEntry::State::dead) return;
+  const bool dying = actor->killed || actor->worker == 0;
+  const std::int32_t restarts = actor->restarts + (actor->killed ? 1 : 0);
   if (actor->worker != 0) kill(actor->worker, "ray::kill");
-  if (!said.no_restart) return;
-  actor_died(*actor,
-             failure(ErrorCode::actor_died, actor_words(*actor) + " was killed by ray::kill"));
+  if (said.no_restart || (actor->spec.max_restarts >= 0 && restarts >= actor->spec.max_restarts)) {
+    actor_died(*actor,
+               failure(ErrorCode::actor_died, actor_words(*actor) + " was killed by ray::kill" +
+                                                  advice_after_kill(actor->spec, said.no_restart)));
+  } else if (dying) {
+    ++actor->restarts;  // It has not begun to start again.
+  } else {
+    actor->killed = true;
+  }
 }
 
 }  // namespace ray::detail

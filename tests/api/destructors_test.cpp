@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace destructors_test {
+
 namespace {
 
 using probes::eventually;
@@ -40,7 +42,7 @@ public:
 
 private:
   bool alive_ = true;
-  inline static std::atomic<int> ended_{0};
+  inline static probes::Shared<int> ended_;
 };
 
 template <class Tag>
@@ -182,8 +184,8 @@ TEST_CASE("a destructor that waits for another task at the end of its own gives 
     ~Waits() {
       if (ref && ray::get(ref) == 1) ++ended();
     }
-    static std::atomic<int>& ended() {
-      static std::atomic<int> count{0};
+    static probes::Shared<int>& ended() {
+      static probes::Shared<int> count;
       return count;
     }
   };
@@ -222,7 +224,7 @@ TEST_CASE("what a destructor makes at the end of a task is a child of that task"
       if (alive) ray::remote<plus_one>.options({.name = "of a destructor"})(1);
     }
   };
-  static ray::TaskId id;
+  static probes::Shared<ray::TaskId> id;
   static probes::Gate opened;
   constexpr auto gives = [] {
     id = ray::context().task_id();
@@ -242,7 +244,7 @@ TEST_CASE("what a destructor makes at the end of a task is a child of that task"
     return ray::TaskId{};
   };
   REQUIRE(eventually([&] { return child() != ray::TaskId{}; }));
-  CHECK(child() == id);
+  CHECK(child() == id.load());
 }
 
 TEST_CASE("a destructor that waits for a task which waits leaves nothing ready behind") {
@@ -257,8 +259,7 @@ TEST_CASE("a destructor that waits for a task which waits leaves nothing ready b
     for (int i = 0; i < 200; ++i) ref = ray::remote<next>(ref);
     return ray::get(ref);
   };
-  static std::atomic<int> ended;
-  ended = 0;
+  static probes::Shared<int> ended;
   struct Waits {
     int rounds = 0;
     explicit Waits(int n) : rounds(n) {}
@@ -276,3 +277,5 @@ TEST_CASE("a destructor that waits for a task which waits leaves nothing ready b
     REQUIRE(probes::eventually([&] { return ended == round; }));
   }
 }
+
+}  // namespace destructors_test

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+namespace lifetime_test {
+
 namespace {
 
 using probes::Counted;
@@ -253,3 +255,5 @@ TEST_CASE("get of a range copies each value once") {
   CHECK(Counted<MapTag>::copies() <= 2);
   CHECK(Counted<MapTag>::none_left());
 }
+
+}  // namespace lifetime_test

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace objects_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -367,3 +369,5 @@ TEST_CASE("a reference stays when copying its value throws") {
   CHECK_THROWS_AS(rt.get(std::move(mine)), std::runtime_error);
   CHECK(mine == other);  // NOLINT(bugprone-use-after-move)
 }
+
+}  // namespace objects_test
