@@ -94,7 +94,8 @@ public:
   void flush();
   /// Brings an absent value into memory. Throws Error.
   void fetch(Encoded& encoded, std::uint64_t object);
-  /// A value that was put: a large one goes to the store at once, a small one stays until it crosses.
+  /// A value that was put: a large one goes to the store at once, a small one stays until it
+  /// crosses.
   void put(Object* object);
   /// The reader of a stream took so many items in all.
   void consumed(Task* task, std::uint32_t items);
@@ -123,7 +124,7 @@ public:
                          bool counted);
   ActorCore* find_actor(std::string_view name, const ActorClass* cls);
   void forget_actor(ActorCore* core);
-  void kill_actor(std::uint64_t actor, bool no_restart);
+  void kill_actor(ActorCore& core, bool no_restart);
   /// The end of a creation that has an order.
   void constructed(Creation* creation, const std::exception_ptr& error);
 
@@ -171,7 +172,7 @@ private:
   bool run_nested();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
-  void give_back_queue();
+  void give_back_queue(bool asked);
   Task* make_task(message::Run& run);
   static void fill_call(TaskSpec& spec, const ActorCall& call);
   void host(message::Run&& run);

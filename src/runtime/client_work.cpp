@@ -36,8 +36,8 @@ public:
     }
     std::shared_ptr<Pin> pin;
     if (value.kind == WireValue::Kind::stored) pin = std::make_shared<Pin>(engine_, id);
-    ::new (object->value()) Encoded*(
-        new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
+    ::new (object->value())
+        Encoded*(new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
     seal_object(object, kEncoded, kRuntimeRef);
     return object;
   }
@@ -69,21 +69,22 @@ void Client::on(message::Run&& run) {
   (run.nested ? nested_ : queue_).push_back(std::move(run));
 }
 
-void Client::on(message::Recall&&) { give_back_queue(); }
+void Client::on(message::Recall&&) { give_back_queue(true); }
 
 void Client::on(message::Exit&&) {
   const std::lock_guard lock(work_mutex_);
   exit_ = true;
 }
 
-void Client::give_back_queue() {
+void Client::give_back_queue(bool asked) {
   message::GiveBack back;
   {
     const std::lock_guard lock(work_mutex_);
     for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
     queue_.clear();
   }
-  if (!back.tasks.empty()) send(std::move(back));
+  // Who asks waits for an answer, though there is nothing left.
+  if (asked || !back.tasks.empty()) send(std::move(back));
 }
 
 void Client::on(message::CancelTask&& cancel) {

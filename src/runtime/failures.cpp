@@ -172,6 +172,16 @@ std::exception_ptr own_error(ErrorCode code, const std::string& text) {
 
 }  // namespace
 
+std::string killed_words(int max_restarts, bool no_restart) {
+  const std::string killed = " was killed by ray::kill";
+  if (!no_restart && max_restarts != 0) {
+    return killed + " and had used up its restarts; raise max_restarts (" +
+           std::to_string(max_restarts) + ")";
+  }
+  return killed + "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
+         (max_restarts == 0 ? ", which is 0," : "") + " and kill it with {.no_restart = false}";
+}
+
 void enter_exception_type(const ExceptionType& type) {
   const std::lock_guard lock(types_mutex);
   types().try_emplace(type.type->name(), type);

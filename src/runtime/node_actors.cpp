@@ -1,26 +1,12 @@
 // Actors: from their creation to their end, and the calls in between.
 #include <algorithm>
 
+#include "runtime/failures.hpp"
 #include "runtime/node_state.hpp"
 #include "task/failure_codec.hpp"
 #include "task/text.hpp"
 
 namespace ray::detail {
-
-namespace {
-
-/// What follows where an actor was killed for good by ray::kill.
-std::string advice_after_kill(const ActorSpec& spec, bool no_restart) {
-  if (!no_restart && spec.max_restarts != 0) {
-    return " and had used up its restarts; raise max_restarts (" +
-           std::to_string(spec.max_restarts) + ")";
-  }
-  return "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
-         std::string(spec.max_restarts == 0 ? ", which is 0," : "") +
-         " and kill it with {.no_restart = false}";
-}
-
-}  // namespace
 
 // --- creation ---
 
@@ -296,9 +282,9 @@ void Node::State::handle(ClientId, message::KillActor& said) {
   const std::int32_t restarts = actor->restarts + (actor->killed ? 1 : 0);
   if (actor->worker != 0) kill(actor->worker, "ray::kill");
   if (said.no_restart || (actor->spec.max_restarts >= 0 && restarts >= actor->spec.max_restarts)) {
-    actor_died(*actor,
-               failure(ErrorCode::actor_died, actor_words(*actor) + " was killed by ray::kill" +
-                                                  advice_after_kill(actor->spec, said.no_restart)));
+    actor_died(*actor, failure(ErrorCode::actor_died,
+                               actor_words(*actor) +
+                                   killed_words(actor->spec.max_restarts, said.no_restart)));
   } else if (dying) {
     ++actor->restarts;  // It has not begun to start again.
   } else {

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <stdexcept>
@@ -37,8 +38,16 @@ inline constexpr bool kSanitized = false;
 inline constexpr bool kSanitized = false;
 #endif
 
-/// `full` natively, a tenth of it under a sanitizer.
-constexpr int scaled(int full) { return kSanitized ? (full + 9) / 10 : full; }
+inline bool in_processes() {
+  static const char* const isolation = std::getenv("RAY_ISOLATION");
+  return isolation != nullptr && std::string(isolation) == "processes";
+}
+
+/// `full` in threads, a tenth of it where tasks take longer: in processes, or under a sanitizer.
+inline int scaled(int full) {
+  if (kSanitized) full = (full + 9) / 10;
+  return in_processes() ? (full + 9) / 10 : full;
+}
 
 /// Whether `condition` comes true before the deadline. Looks again every 200 microseconds.
 template <class Condition>
@@ -73,7 +82,7 @@ std::string complaint(const Call& call) {
 /// change one: the workers come by there too.
 class Probe {
 public:
-  constexpr Probe() : key_(std::is_constant_evaluated() ? 0 : support::fresh_key()) {}
+  Probe() : key_(support::is_static(this) ? 0 : support::fresh_key()) {}
   Probe(const Probe& other) : key_(other.key()) {}
   Probe& operator=(const Probe& other) {
     key_ = other.key();
