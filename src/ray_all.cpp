@@ -3,6 +3,7 @@
 #include "runtime/actor_life.cpp"
 #include "runtime/actor_table.cpp"
 #include "runtime/actor_turns.cpp"
+#include "runtime/array_rooms.cpp"
 #include "runtime/cancel.cpp"
 #include "runtime/circles.cpp"
 #include "runtime/client.cpp"

@@ -143,7 +143,9 @@ ObjectRef<Value> put_value(Engine& engine, From&& value) {
       "be moved either can be kept in a std::unique_ptr");
   if constexpr (fits) {
     const auto identity = engine.next_identity();
-    return RefAccess::adopt<Value>(Cell<Value>::make(identity, std::forward<From>(value)));
+    Object* cell = Cell<Value>::make(identity, std::forward<From>(value));
+    if constexpr (!std::is_arithmetic_v<Value>) engine.put(cell);
+    return RefAccess::adopt<Value>(cell);
   }
 }
 

@@ -170,6 +170,10 @@ WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> 
   std::vector<std::uint64_t> sizes;
   for (const auto& piece : archive.beside()) sizes.push_back(piece.size());
   value.kind = WireValue::Kind::stored;
+  if (const auto place = stored_in_place(archive)) {
+    value.place = *place;
+    return value;
+  }
   value.place = reserve(stored_size(archive.bytes().size(), sizes));
   write_stored(channel_->writable(value.place).data(), archive.bytes(), archive.beside());
   return value;

@@ -20,6 +20,7 @@
 #include <ray/options.hpp>
 #include <ray/task/archive.hpp>
 
+#include "runtime/array_rooms.hpp"
 #include "runtime/channel.hpp"
 
 namespace ray::detail {
@@ -99,6 +100,11 @@ public:
   void put(Object* object);
   /// The reader of a stream took so many items in all.
   void consumed(Task* task, std::uint32_t items);
+  /// Room for an array in the store, its first byte; `memory` keeps it mapped. Throws Error.
+  std::byte* make_room(std::uint64_t bytes, std::shared_ptr<void>& memory);
+  /// Its array goes; the room too, unless it became part of an object.
+  void leave_room(const void* data);
+  std::uint64_t inline_bytes() const noexcept { return inline_bytes_; }
   /// The id under which the node knows the object; it is sent there if it is not.
   std::uint64_t identify(Object* object, Aliases& aliases);
 
@@ -161,6 +167,7 @@ private:
   static std::uint64_t fetch_key(std::uint64_t object) { return object | std::uint64_t{1} << 63; }
   Place reserve(std::uint64_t size);
 
+  std::optional<Place> stored_in_place(const OutputArchive& archive);
   WireValue pack(const OutputArchive& archive, std::vector<std::uint64_t> contains);
   WireValue encode_value(Object* object, std::uint32_t part, Aliases& aliases);
   WireValue encode_sealed(Object* object, Aliases& aliases);
@@ -226,6 +233,8 @@ private:
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
   bool exit_ = false;
+
+  ArrayRooms rooms_;
 
   std::mutex actors_mutex_;
   std::unordered_map<std::uint64_t, ActorCore*> actors_;  // Guarded by actors_mutex_.

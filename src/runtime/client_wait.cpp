@@ -10,8 +10,8 @@ namespace ray::detail {
 
 namespace {
 
-constexpr auto kNap = std::chrono::microseconds(200);
-constexpr auto kNapsFor = std::chrono::milliseconds(20);
+constexpr auto kBetweenLooks = std::chrono::microseconds(200);
+constexpr auto kLooksFor = std::chrono::milliseconds(20);
 constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -74,8 +74,8 @@ void Client::background() {
       continue;
     }
     const auto now = Clock::now();
-    if (now - busy < kNapsFor) {
-      const auto until = now + kNap;
+    if (now - busy < kLooksFor) {
+      const auto until = now + kBetweenLooks;
       parker.park_until(&until);
       continue;
     }

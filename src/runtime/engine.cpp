@@ -465,6 +465,15 @@ void Engine::launch_remote(Task* task) {
   parts_->client->submit(task);
 }
 
+void Engine::put_remote(Object* object) {
+  try {
+    parts_->client->put(object);
+  } catch (...) {
+    release(object);
+    throw;
+  }
+}
+
 void Engine::launch_slow(Task* task) {
   if (is_remote() && !task->has(kInternal)) {
     launch_remote(task);

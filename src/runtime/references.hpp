@@ -11,7 +11,7 @@
 
 namespace ray::detail {
 
-class References final : public ReferenceTable {
+class References final : public ReferenceCodec {
 public:
   /// `aliases` gets what was sent only for this value: to be given back once that is on its way.
   References(Client& client, Client::Aliases& aliases) : client_(client), aliases_(aliases) {}

@@ -123,6 +123,12 @@ Engine& Engine::process_engine() {
   return *engine;
 }
 
+std::uint16_t Engine::index_here() noexcept {
+  const Engine* engine = thread_context.engine;
+  if (engine == nullptr) engine = process().current.load(std::memory_order_acquire);
+  return engine == nullptr ? std::uint16_t{0} : engine->index();
+}
+
 /// Locked around a fork, so that the child finds `runtimes` whole.
 Process::Process() {
   ::pthread_atfork([] { process().mutex.lock(); }, [] { process().mutex.unlock(); },

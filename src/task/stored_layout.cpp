@@ -85,6 +85,21 @@ void write_stored(std::byte* at, std::span<const std::byte> archive,
   }
 }
 
+bool fits_before_block(std::uint64_t archive_size) noexcept {
+  return archive_size <= kStoredRoom - archive_offset(1);
+}
+
+void write_stored_before(std::byte* at, std::span<const std::byte> archive,
+                         std::uint64_t block_size) {
+  const StoredHeader header{kStoredMagic, 1, archive.size()};
+  const StoredBlock block{kStoredRoom, block_size};
+  std::memcpy(at, &header, sizeof header);
+  std::memcpy(at + sizeof header, &block, sizeof block);
+  const std::uint64_t end = archive_offset(1);
+  if (!archive.empty()) std::memcpy(at + end, archive.data(), archive.size());
+  zero(at, end + archive.size(), kStoredRoom);
+}
+
 StoredView read_stored(std::span<const std::byte> object) {
   if (object.size() < sizeof(StoredHeader)) {
     fail_stored("its " + std::to_string(object.size()) + " bytes have no room for its header");

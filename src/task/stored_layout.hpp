@@ -21,6 +21,14 @@ std::uint64_t stored_size(std::uint64_t archive_size, std::span<const std::uint6
 void write_stored(std::byte* at, std::span<const std::byte> archive,
                   std::span<const std::span<const std::byte>> blocks);
 
+/// Room before a block that is written where it will lie, for what comes before it.
+inline constexpr std::uint64_t kStoredRoom = 256;
+/// Whether an archive of that size fits there.
+bool fits_before_block(std::uint64_t archive_size) noexcept;
+/// The same where the only block lies in its place already, at kStoredRoom.
+void write_stored_before(std::byte* at, std::span<const std::byte> archive,
+                         std::uint64_t block_size);
+
 /// Lifetime: of the object's bytes.
 struct StoredView {
   std::span<const std::byte> archive;

@@ -11,7 +11,7 @@ unsigned byte_at(std::string_view text, std::size_t at) {
   return static_cast<unsigned char>(text[at]);
 }
 
-bool is_plain(char c) { return c >= 0x20 && c < 0x7f; }
+bool is_plain_character(char c) { return c >= 0x20 && c < 0x7f; }
 
 /// C0, DEL and C1 (which some terminals obey as they do ESC).
 bool is_control(std::string_view character) {
@@ -74,7 +74,7 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
 }
 
 std::string printable(std::string_view text, std::size_t bytes_max) {
-  if (text.size() <= bytes_max && std::all_of(text.begin(), text.end(), is_plain)) {
+  if (text.size() <= bytes_max && std::all_of(text.begin(), text.end(), is_plain_character)) {
     return std::string(text);
   }
   std::string out;

@@ -99,6 +99,8 @@ public:
     return engine != nullptr ? *engine : process_engine();
   }
   static Engine& process_engine();
+  /// The index of the one that current() would give; 0 if it would have to be started.
+  static std::uint16_t index_here() noexcept;
 
   /// Gives the task its place in the family: parent, index, site. Returns after that.
   void adopt(Task* task, SourceSite site) {
@@ -144,6 +146,13 @@ public:
   bool is_remote() const noexcept {
     return (special_.load(std::memory_order_relaxed) & kRemoteTasks) != 0;
   }
+  /// A value was put: where processes share a store, a large one goes there. Throws
+  /// ObjectStoreFullError; the object is freed then.
+  void put(Object* object) {
+    if (is_remote()) [[unlikely]]
+      put_remote(object);
+  }
+  void put_remote(Object* object);
   /// Sends a task off, whether its arguments are there or not; the record becomes the placeholder of
   /// its result. Takes over one reference.
   void launch_remote(Task* task);

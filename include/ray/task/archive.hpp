@@ -44,9 +44,9 @@ template <class T>
 struct Codec;
 
 /// Whoever knows references: writes one, and makes one again. Given by the runtime.
-class ReferenceTable {
+class ReferenceCodec {
 public:
-  virtual ~ReferenceTable() = default;
+  virtual ~ReferenceCodec() = default;
   /// Notes that the value contains it; what is written in its place.
   virtual std::uint64_t write(Object* object) = 0;
   /// The object of what was written, with a reference; `make` makes a placeholder for its type.
@@ -79,7 +79,7 @@ public:
   using Piece = std::span<const std::byte>;
 
   explicit OutputArchive(std::size_t beside_bytes = SIZE_MAX,
-                         detail::ReferenceTable* references = nullptr)
+                         detail::ReferenceCodec* references = nullptr)
       : beside_bytes_(beside_bytes), references_(references) {}
 
   template <class... T>
@@ -125,7 +125,7 @@ private:
   std::vector<std::byte> bytes_;
   std::vector<Piece> beside_;
   std::size_t beside_bytes_;
-  detail::ReferenceTable* references_;
+  detail::ReferenceCodec* references_;
   int depth_ = 0;
 };
 
@@ -137,7 +137,7 @@ public:
   using Piece = std::span<const std::byte>;
 
   explicit InputArchive(Piece bytes, std::span<const Piece> beside = {},
-                        detail::ReferenceTable* references = nullptr,
+                        detail::ReferenceCodec* references = nullptr,
                         std::shared_ptr<void> keeper = nullptr)
       : bytes_(bytes), beside_(beside), references_(references), keeper_(std::move(keeper)) {}
 
@@ -176,6 +176,10 @@ public:
   /// Contiguous numbers of `unit` bytes each, wherever they lie; valid as long as the bytes.
   Piece read_block(std::size_t unit, std::string_view type);
   detail::Object* read_reference(detail::Object* (*make)(std::uint64_t), std::string_view type);
+  /// Whether the block lies beside the bytes, not among them.
+  bool is_beside(Piece block) const noexcept {
+    return block.data() < bytes_.data() || block.data() >= bytes_.data() + bytes_.size();
+  }
   /// What keeps the blocks beside the bytes where they are; null if nothing does.
   const std::shared_ptr<void>& keeper() const noexcept { return keeper_; }
   detail::ActorCore* read_actor(const detail::ActorClass* actor_class);
@@ -187,7 +191,7 @@ private:
 
   Piece bytes_;
   std::span<const Piece> beside_;
-  detail::ReferenceTable* references_;
+  detail::ReferenceCodec* references_;
   std::shared_ptr<void> keeper_;
   std::size_t at_ = 0;
   std::size_t next_beside_ = 0;
