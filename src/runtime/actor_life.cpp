@@ -4,6 +4,7 @@
 #include <ray/error.hpp>
 
 #include "runtime/actor_core.hpp"
+#include "runtime/failures.hpp"
 #include "task/text.hpp"
 
 namespace ray::detail {

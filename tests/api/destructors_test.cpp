@@ -36,8 +36,15 @@ public:
     if (ray::get(ray::remote<plus_one>(ray::put(2))) == 3) ++ended_;
   }
 
+  /// Whether so many have ended well; in processes each of them may have been in several.
   static bool ended(int count) {
-    return eventually([count] { return ended_ == count; });
+    return eventually(
+        [count] { return probes::in_processes() ? ended_ >= count : ended_ == count; });
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(alive_);
   }
 
 private:
