@@ -146,6 +146,8 @@ public:
   void began(Task* task);
   /// Runs what the node sends until it says Exit.
   void work();
+  /// There is something for the thread that is in work(); none if there is no such thread.
+  void wake_worker();
 
   void receive(Message message) override;
 
@@ -247,6 +249,7 @@ private:
   std::atomic<bool> stopping_{false};
   std::atomic<Rest> resting_{Rest::no};
   std::atomic<Parker*> background_parker_{nullptr};
+  std::atomic<Parker*> worker_parker_{nullptr};  // Of the thread that is in work().
   std::thread background_;
 };
 

@@ -83,6 +83,10 @@ void Client::background() {
     if (!has_changes_.load(std::memory_order_seq_cst) &&
         !stopping_.load(std::memory_order_seq_cst)) {
       channel_->sleep(parker, nullptr);
+      // The bell may have rung for somebody who began to wait meanwhile, and is silent now: what it
+      // rang for is this thread's to read.
+      while (channel_->poll()) {
+      }
     }
     resting_.store(Rest::no, std::memory_order_seq_cst);
     busy = Clock::now();

@@ -65,15 +65,27 @@ void Client::on(message::Run&& run) {
     take_call(std::move(run));
     return;
   }
-  const std::lock_guard lock(work_mutex_);
-  (run.nested ? nested_ : queue_).push_back(std::move(run));
+  {
+    const std::lock_guard lock(work_mutex_);
+    (run.nested ? nested_ : queue_).push_back(std::move(run));
+  }
+  wake_worker();
 }
 
 void Client::on(message::Recall&&) { give_back_queue(true); }
 
 void Client::on(message::Exit&&) {
-  const std::lock_guard lock(work_mutex_);
-  exit_ = true;
+  {
+    const std::lock_guard lock(work_mutex_);
+    exit_ = true;
+  }
+  wake_worker();
+}
+
+/// Another thread may have read what that one sleeps for.
+void Client::wake_worker() {
+  Parker* parker = worker_parker_.load(std::memory_order_acquire);
+  if (parker != nullptr && works_for != this) parker->unpark();
 }
 
 void Client::give_back_queue(bool asked) {
@@ -258,6 +270,7 @@ void Client::work() {
   context.worker_number = number_;
   works_for = this;
   Parker& parker = Parker::mine();
+  worker_parker_.store(&parker, std::memory_order_release);
   for (;;) {
     if (Task* errand = parts_.pop_errand()) {
       parts_.engine.run_chain(errand);

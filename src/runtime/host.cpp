@@ -159,51 +159,42 @@ bool Host::deliver() {
 
 // --- sleeping ---
 
-bool Host::prepare_sleep() {
+/// What workers are to do when they write: nothing while somebody looks anyway, ring while somebody
+/// sleeps, and ring for what is urgent otherwise. False if there is something to read already.
+bool Host::settle() {
   bool quiet = !has_inbox_.load(std::memory_order_acquire);
-  for (auto& [client, worker] : workers_) {
-    if (!worker->link.prepare_sleep()) quiet = false;
-  }
+  for (auto& [client, worker] : workers_) quiet &= settle(worker->link);
   return quiet;
 }
 
-void Host::awake_all() {
-  for (auto& [client, worker] : workers_) {
-    worker->link.awake(true);
+bool Host::settle(Link& link) {
+  if (attending_ > 0) {
+    link.awake(false);
+  } else if (sleeping_ > 0) {
+    return link.prepare_sleep();
+  } else {
+    link.set_away();
   }
+  return true;
 }
 
 void Host::attend(bool begins) {
   const std::lock_guard lock(mutex_);
   attending_ += begins ? 1 : -1;
-  if (attending_ == 1 && begins) {
-    for (auto& [client, worker] : workers_) {
-      worker->link.awake(false);
-    }
-  } else if (attending_ == 0) {
-    if (sleeping_ == 0) {
-      for (auto& [client, worker] : workers_) {
-        worker->link.set_away();
-      }
-    } else if (!prepare_sleep()) {
-      ring();  // Somebody sleeps who would not hear of what has just come.
-    }
-  }
+  if (attending_ > 1 || (attending_ == 1 && !begins)) return;  // As it was.
+  if (!settle()) ring();  // Somebody sleeps who would not hear of what has just come.
 }
 
 void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   std::optional<NodeTime> node_deadline;
+  bool quiet = true;
   {
     const std::lock_guard lock(mutex_);
     ++sleeping_;
-    if (attending_ == 0 && !prepare_sleep()) {
-      --sleeping_;
-      awake_all();
-      return;
-    }
+    quiet = settle();
     node_deadline = node_.deadline();
   }
-  const int bell = parker.rest_begins();
+  const int bell = quiet ? parker.rest_begins() : -1;
   if (bell >= 0) {
     std::chrono::nanoseconds rest = std::chrono::hours(1);
     const auto time = Clock::now();
@@ -224,12 +215,10 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   eventfd_t rings = 0;
   ::eventfd_read(bell_.number(), &rings);
   looked_for_deaths_ = {};
-  awake_all();
-  if (attending_ == 0 && sleeping_ == 0) {
-    for (auto& [client, worker] : workers_) {
-      worker->link.set_away();
-    }
-  }
+  // Others may go on sleeping, since the bell is silent again: what has come is this thread's to
+  // read, and for what comes it must ring anew.
+  for (auto& [client, worker] : workers_) worker->link.awake(true);
+  settle();
 }
 
 // --- the end ---

@@ -82,8 +82,8 @@ private:
   void look_for_deaths();
   void show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes);
   void show_places(WorkerEnd& worker, const Message& message);
-  bool prepare_sleep();
-  void awake_all();
+  bool settle();
+  bool settle(Link& link);
   std::span<std::byte> room(const Place& place);
 
   // Without mutex_.

@@ -48,11 +48,7 @@ void Host::start_worker(ClientId client) {
   } else {
     watch(watch_.number(), worker->link.socket().number(), client);
   }
-  if (attending_ == 0 && sleeping_ == 0) {
-    worker->link.set_away();
-  } else if (attending_ == 0) {
-    worker->link.prepare_sleep();
-  }
+  if (!settle(worker->link)) ring();
   if (killed_early_.erase(client) != 0) worker->child.kill();
   workers_.emplace(client, std::move(worker));
 }

@@ -67,38 +67,27 @@ public:
   void attend(bool begins) override {
     const std::lock_guard lock(link_mutex_);
     attending_ += begins ? 1 : -1;
-    if (attending_ == 1 && begins) {
-      link_.awake(false);
-    } else if (attending_ == 0) {
-      if (sleeping_ == 0) {
-        link_.set_away();
-      } else if (!link_.prepare_sleep() && sleeper_ != nullptr) {
-        sleeper_->unpark();
-      }
-    }
+    if (attending_ > 1 || (attending_ == 1 && !begins)) return;
+    if (!settle() && sleeper_ != nullptr) sleeper_->unpark();
   }
 
   void sleep(Parker& parker, const Clock::time_point* deadline) override {
+    bool quiet = true;
     {
       const std::lock_guard lock(link_mutex_);
       ++sleeping_;
-      if (attending_ == 0 && !link_.prepare_sleep()) {
-        --sleeping_;
-        link_.awake(false);
-        return;
-      }
       sleeper_ = &parker;
+      quiet = settle();
     }
-    const int bell = parker.rest_begins();
+    const int bell = quiet ? parker.rest_begins() : -1;
     if (bell >= 0) {
       pollfd watched[3] = {{.fd = link_.bell(), .events = POLLIN, .revents = 0},
                            {.fd = bell, .events = POLLIN, .revents = 0},
-                           {.fd = link_.socket().number(), .events = POLLHUP, .revents = 0}};
-      watched[2].events = 0;  // Its end only; POLLHUP is always told.
+                           {.fd = link_.socket().number(), .events = 0, .revents = 0}};  // Its end.
       timespec rest{};
       if (deadline != nullptr) {
-        const auto left = std::max<std::chrono::nanoseconds>(
-            *deadline - Clock::now(), std::chrono::nanoseconds(0));
+        const auto left = std::max<std::chrono::nanoseconds>(*deadline - Clock::now(),
+                                                             std::chrono::nanoseconds(0));
         rest.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
         rest.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
       }
@@ -107,10 +96,10 @@ public:
       parker.rest_ends();
     }
     const std::lock_guard lock(link_mutex_);
-    --sleeping_;
-    if (sleeping_ == 0) sleeper_ = nullptr;
+    if (--sleeping_ == 0) sleeper_ = nullptr;
+    // As in the host: others may go on sleeping.
     link_.awake(true);
-    if (attending_ == 0 && sleeping_ == 0) link_.set_away();
+    settle();
   }
 
   std::span<const std::byte> view(const Place& place, std::shared_ptr<void>& memory) override {
@@ -128,6 +117,18 @@ private:
     return std::holds_alternative<message::Blocked>(message) ||
            std::holds_alternative<message::Reserve>(message) ||
            std::holds_alternative<message::Fetch>(message);
+  }
+
+  /// See Host::settle. Requires: link_mutex_.
+  bool settle() {
+    if (attending_ > 0) {
+      link_.awake(false);
+    } else if (sleeping_ > 0) {
+      return link_.prepare_sleep();
+    } else {
+      link_.set_away();
+    }
+    return true;
   }
 
   std::span<std::byte> bytes_of(const Place& place, std::shared_ptr<void>& memory) {

@@ -57,6 +57,7 @@ void Engine::enqueue_errand(Task* task) {
 /// If errands are left, nobody sleeps and nobody polls, then all threads are busy: more are needed
 /// at once for tasks whose CPUs are reserved, and soon for the others.
 void EngineParts::find_threads_for_errands() {
+  if (client != nullptr) client->wake_worker();
   if (errand_count.load(std::memory_order_seq_cst) == 0 ||
       engine.spinners_.load(std::memory_order_relaxed) != 0 || wake_one()) {
     return;
