@@ -143,8 +143,7 @@ Client::~Client() { close(); }
 
 bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count) {
   const Task* task = thread_context.task();
-  const TaskExtra* extra =
-      task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
+  const TaskExtra* extra = task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
   if (extra == nullptr || extra->order == nullptr) return false;
   message::Blocked blocked;
   blocked.task = task->task_id();
@@ -156,7 +155,7 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
     const std::lock_guard lock(work_mutex_);
     waits_[wait.task] = &wait;
   }
-  give_back_queue();
+  give_back_queue(false);
   send(std::move(blocked));
   return true;
 }

@@ -318,13 +318,17 @@ struct Node::State {
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---
-  void cancel(TaskEntry& entry, bool force);
+  void cancel(TaskEntry& entry, bool force, bool itself);
   void end_by_force(const TaskEntry& entry);
   void shut_down();
 
   // --- failures, in node_failures.cpp ---
   static Bytes failure(ErrorCode code, const std::string& text, std::string_view task = {});
   static std::string task_words(const TaskEntry& entry);
+  static std::string actor_words(const ActorEntry& actor);
+  /// Why a task fails one of whose objects has failed.
+  static Bytes failed_need(const TaskEntry& entry, const Bytes& failure);
+  static std::string described(const Bytes& failure);
 };
 
 }  // namespace ray::detail
