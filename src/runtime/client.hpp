@@ -163,6 +163,8 @@ private:
 
   void wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
                   bool (*is_over)(const void*));
+  void attend();
+  void leave();
   void send(Message message);
   void background();
   void stir();
@@ -184,7 +186,8 @@ private:
 
   void seal(std::uint64_t id, WireValue&& value);
   bool nests_here() const;
-  bool run_nested();
+  bool has_nested();
+  void run_nested();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
   void give_back_queue();

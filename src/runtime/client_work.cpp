@@ -186,22 +186,26 @@ void Client::run(message::Run&& run) {
   parts_.engine.run_task(task);
 }
 
-bool Client::run_nested() {
+bool Client::has_nested() {
   if (works_for != this) return false;
+  const std::lock_guard lock(work_mutex_);
+  return !nested_.empty();
+}
+
+void Client::run_nested() {
   message::Run next;
   {
     const std::lock_guard lock(work_mutex_);
-    if (nested_.empty()) return false;
+    if (nested_.empty()) return;
     next = std::move(nested_.front());
     nested_.pop_front();
   }
-  if (!room_on_stack(thread_context)) {
+  if (room_on_stack(thread_context)) {
+    run(std::move(next));
+    name_output(task_name(thread_context.task()));
+  } else {
     send(message::GiveBack{{next.task.id()}});
-    return true;
   }
-  run(std::move(next));
-  name_output(task_name(thread_context.task()));
-  return true;
 }
 
 void Client::suspended(Task* task, bool suspended) {

@@ -141,7 +141,10 @@ void Node::State::receive(ClientId from, Message& message) {
   if (!is_client(from) || faulty.contains(from)) return;
   const PoolWorker* worker = leases.find(from);
   const bool starting = worker != nullptr && worker->phase == PoolWorker::Phase::starting;
-  if (starting != std::holds_alternative<message::Hello>(message) && from != kDriverClient) {
+  const bool hello = std::holds_alternative<message::Hello>(message);
+  if (starting != hello && from != kDriverClient) {
+    // One that was killed before may have said it meanwhile.
+    if (hello && worker->phase == PoolWorker::Phase::ending) return;
     fault(from, starting ? "it did not say Hello" : "it said Hello again");
     return;
   }

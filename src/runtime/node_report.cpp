@@ -154,7 +154,7 @@ std::vector<Node::WorkerState> Node::State::worker_states() {
       state.phase = Phase::starting;
     } else if (worker.phase == PoolWorker::Phase::ending) {
       state.phase = Phase::ending;
-    } else if (worker.is_blocked() || (!worker.calls.empty() && worker.calls_active == 0)) {
+    } else if (worker.is_blocked() || (!worker.calls.empty() && !worker.calls_go_on())) {
       state.phase = Phase::blocked;
     } else {
       state.phase = worker.has_task() || !worker.calls.empty() ? Phase::running : Phase::idle;

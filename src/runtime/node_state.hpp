@@ -3,6 +3,7 @@
 // nothing recurses, however long a chain is.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -126,6 +127,7 @@ struct Node::State {
   std::deque<std::uint64_t> to_stage;  // Tasks whose objects are to be brought into memory.
   std::size_t staging = 0;
   std::size_t kept = 0;
+  std::size_t living_actors = 0;
   std::uint64_t commits_dropped = 0;
   std::uint64_t order = 0;
   std::uint64_t bringing = 0;
@@ -135,7 +137,9 @@ struct Node::State {
     ClientId client;
     std::uint64_t object;
   };
-  IdMap<Fetching> fetchings;                     // By bringing.
+  IdMap<Fetching> fetchings;  // By bringing.
+  /// Workers that do nothing until an object that got lost is made again.
+  std::set<std::pair<ClientId, std::uint64_t>> waiting_fetches;
   std::unordered_set<ClientId> faulty;           // Not listened to any more.
   std::unordered_set<ClientId> for_memory;       // Killed because memory was short.
   std::unordered_set<ClientId> for_cancel;       // Killed with the task that was cancelled.
@@ -146,6 +150,10 @@ struct Node::State {
   Bytes broken;                      // Why no worker can be used; empty if one can.
   std::uint32_t start_failures = 0;  // In a row.
   bool shut = false;
+  /// Since when all that is at work is blocked while tasks are ready, and the newest of it.
+  std::optional<NodeTime> stuck_since;
+  std::uint64_t stuck_newest = 0;
+  static constexpr NodeTime kStuckFor = std::chrono::milliseconds(250);
   std::optional<NodeTime> kill_at;  // Whoever is there then has not ended in order.
 
   // --- node.cpp: events ---
@@ -281,7 +289,9 @@ struct Node::State {
   // --- node_circles.cpp ---
   void look_for_circle(TaskEntry& start);
   void look_for_stuck();
-  bool still_waits(const TaskEntry& entry);
+  bool lacks_what_is_blocked();
+  bool all_wait() const;
+  bool still_waits(const TaskEntry& entry, bool for_long);
   void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
 
   // --- node_actors.cpp ---
@@ -301,6 +311,7 @@ struct Node::State {
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);
+  static WireValue cancelled_value(const TaskEntry& entry);
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---

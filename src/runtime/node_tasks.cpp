@@ -41,6 +41,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
       // It was dropped while its constructor ran, and is made once more when that has ended.
       known->revived = true;
       actors.add(id, *known->spec.creates);
+      ++living_actors;
       references.take(from, id);
     } else if (creation) {
       take(from, id);
@@ -111,7 +112,12 @@ void Node::State::make_results(ClientId from, TaskEntry& entry) {
 void Node::State::submit_again(ClientId from, TaskEntry& entry) {
   const std::uint64_t id = entry.spec.id();
   if (entry.stream != nullptr) {
-    if (entry.stream->reader == from && !entry.abandoned) return;
+    // Each Submit of a stream is answered by one end, so that a reader knows what is whose.
+    if (entry.decided && !entry.abandoned) {
+      send(from, message::Item{id, 0, true, cancelled_value(entry)});
+      return;
+    }
+    if (!entry.decided) end_stream(kDriverClient, entry, cancelled_value(entry));
     // What the last reader was sent is gone with it: the stream begins anew.
     if (!entry.decided && entry.at_worker()) {
       entry.decided = entry.abandoned = true;
@@ -265,7 +271,16 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
   for (auto id = given.tasks.rbegin(); id != given.tasks.rend(); ++id) {
     TaskEntry* entry = find_task(*id);
     if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) continue;
-    if (!leases.give_back(from, *id, now)) continue;
+    if (entry->spec.kind == TaskKind::actor_call) {
+      // Nobody else can run it.
+      if (!entry->decided) {
+        fault(from, "it gave back a call of its actor");
+        return;
+      }
+      leases.done(from, *id, now);
+    } else if (!leases.give_back(from, *id, now)) {
+      continue;
+    }
     unpin_run(*entry);
     if (entry->decided) {
       answered(*entry);
@@ -461,7 +476,11 @@ void Node::State::end_task(TaskEntry& entry) {
 }
 
 void Node::State::abandon(TaskEntry& entry) {
-  if (entry.live_results != 0 || entry.decided || entry.state == TaskState::kept) return;
+  if (entry.live_results != 0 || entry.state == TaskState::kept) return;
+  if (entry.decided) {
+    entry.revived = false;
+    return;
+  }
   if (!entry.at_worker()) {
     end_task(entry);
     return;

@@ -86,16 +86,17 @@ void Node::State::inherit(ClientId client, const std::vector<TaskEntry*>& heirs)
     }
     return;
   }
-  std::vector<std::uint64_t> makers;
-  for (const std::uint64_t id : ids) {
-    release(id);
-    if (references.count(id) != 0) continue;
+  // What nobody else wants is not made any more, nor what only that needed.
+  std::size_t next = unreferenced.size();
+  for (const std::uint64_t id : ids) release(id);
+  while (next < unreferenced.size()) {
+    const std::uint64_t id = unreferenced[next++];
     const ObjectEntry* object = find_object(id);
-    if (object == nullptr || object->state != ObjectState::pending) continue;
-    makers.push_back(object->producer);
+    if (references.count(id) != 0 || object == nullptr || object->state != ObjectState::pending) {
+      continue;
+    }
+    const std::uint64_t maker = object->producer;
     free_object(id);
-  }
-  for (const std::uint64_t maker : makers) {
     if (TaskEntry* entry = find_task(maker)) abandon(*entry);
   }
 }
@@ -125,6 +126,8 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
     ledger().release(left->second);
     leaving.erase(left);
   }
+  waiting_fetches.erase(waiting_fetches.lower_bound({client, 0}),
+                        waiting_fetches.upper_bound({client, UINT64_MAX}));
   std::vector<TaskEntry*> begun;
   std::vector<TaskEntry*> waiting;
   const auto collect = [&](const LeasedTask& leased) {
@@ -332,6 +335,7 @@ std::optional<NodeTime> Node::State::deadline() const {
     at(leases.find(*client)->since + limits.start_timeout);
   }
   if (const auto client = spare_worker()) at(leases.find(*client)->since + limits.idle_worker);
+  if (stuck_since && now < *stuck_since + kStuckFor) at(*stuck_since + kStuckFor);
   if (kill_at) at(*kill_at);
   return first;
 }
