@@ -22,6 +22,7 @@
 #include "runtime/host_workers.cpp"
 #include "runtime/log_pipes.cpp"
 #include "runtime/log_reader.cpp"
+#include "runtime/memory_monitor.cpp"
 #include "runtime/node.cpp"
 #include "runtime/node_actors.cpp"
 #include "runtime/node_cancel.cpp"

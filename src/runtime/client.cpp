@@ -215,7 +215,10 @@ std::uint64_t Client::identify(Object* object, Aliases& aliases) {
   const std::uint16_t engine = parts_.engine.index();
   const std::uint64_t id = object->task_id();
   const Task* producer = producer_of(object);
-  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine) return id;
+  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine &&
+      (object->seal_state() != kFailed || is_shared(engine, id, object))) {
+    return id;  // One that has failed without being entered was never sent.
+  }
   if (producer == nullptr && is_shared(engine, id, object)) return id;
   // Of this process, or another runtime's.
   if (!object->sealed()) Engine::wait(object);

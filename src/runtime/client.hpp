@@ -136,7 +136,7 @@ public:
                          bool counted);
   ActorCore* find_actor(std::string_view name, const ActorClass* cls);
   void forget_actor(ActorCore* core);
-  void kill_actor(std::uint64_t actor, bool no_restart);
+  void kill_actor(ActorCore& core, bool no_restart);
   /// The end of a creation that has an order.
   void constructed(Creation* creation, const std::exception_ptr& error);
 
@@ -190,7 +190,7 @@ private:
   void run_nested();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
-  void give_back_queue();
+  void give_back_queue(bool asked);
   Task* make_task(message::Run& run);
   static void fill_call(TaskSpec& spec, const ActorCall& call);
   void host(message::Run&& run);

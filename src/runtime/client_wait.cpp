@@ -71,6 +71,7 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
       for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
       continue;
     }
+    flush();  // What has been read may have ended references.
     channel_->attend(false);
     channel_->sleep(parker, deadline);
     channel_->attend(true);
@@ -142,8 +143,7 @@ Client::~Client() { close(); }
 
 bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count) {
   const Task* task = thread_context.task();
-  const TaskExtra* extra =
-      task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
+  const TaskExtra* extra = task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
   if (extra == nullptr || extra->order == nullptr) return false;
   message::Blocked blocked;
   blocked.task = task->task_id();
@@ -155,7 +155,7 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
     const std::lock_guard lock(work_mutex_);
     waits_[wait.task] = &wait;
   }
-  give_back_queue();
+  give_back_queue(false);
   send(std::move(blocked));
   return true;
 }

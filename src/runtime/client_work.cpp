@@ -73,7 +73,7 @@ void Client::on(message::Run&& run) {
   wake_worker();
 }
 
-void Client::on(message::Recall&&) { give_back_queue(); }
+void Client::on(message::Recall&&) { give_back_queue(true); }
 
 void Client::on(message::Exit&&) {
   {
@@ -89,14 +89,15 @@ void Client::wake_worker() {
   if (parker != nullptr && works_for != this) parker->unpark();
 }
 
-void Client::give_back_queue() {
+void Client::give_back_queue(bool asked) {
   message::GiveBack back;
   {
     const std::lock_guard lock(work_mutex_);
     for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
     queue_.clear();
   }
-  if (!back.tasks.empty()) send(std::move(back));
+  // Who asks waits for an answer, though there is nothing left.
+  if (asked || !back.tasks.empty()) send(std::move(back));
 }
 
 void Client::on(message::CancelTask&& cancel) {

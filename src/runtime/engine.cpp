@@ -109,6 +109,7 @@ std::int64_t physical_memory_units() {
 
 RuntimeOptions completed(RuntimeOptions options) {
   if (options.num_cpus == 0) options.num_cpus = default_cpus();
+  if (options.memory_limit_share == 0) options.memory_limit_share = 0.95;
   if (options.max_threads == 0) options.max_threads = static_cast<int>(options.num_cpus) + 1024;
   return options;
 }
@@ -195,9 +196,14 @@ Engine::Engine(const RuntimeOptions& options) {
                                  .node = child_id(serial_, 0),
                                  .inline_bytes = kInlineBytes,
                                  .options = {}};
-  parts_->client->open(
-      std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client),
-      welcome, parts_->options.task_events);
+  try {
+    parts_->client->open(
+        std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client),
+        welcome, parts_->options.task_events);
+  } catch (...) {
+    engines[index_].store(nullptr, std::memory_order_release);
+    throw;
+  }
 }
 
 Engine::Engine(const RuntimeOptions& options, WorkerRole) {

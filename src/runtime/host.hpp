@@ -18,6 +18,7 @@
 
 #include "runtime/channel.hpp"
 #include "runtime/log_reader.hpp"
+#include "runtime/memory_monitor.hpp"
 #include "runtime/node.hpp"
 #include "runtime/spawner.hpp"
 #include "store/segment.hpp"
@@ -55,6 +56,8 @@ public:
   void shut_down() override;
   std::vector<Node::WorkerState> workers();
   Demand available();
+  Node::Counts counts();
+  MemoryMonitor& memory() { return memory_; }
 
 private:
   static constexpr std::size_t kMessagesPerLook = 256;  // Of one worker, before the others' turn.
@@ -93,6 +96,8 @@ private:
   void later(std::function<void()> chore);
   void ring();
   void start_worker(ClientId client);
+  bool is_busy();
+  bool relieve_memory();
 
   RuntimeOptions options_;
   message::Welcome welcome_;
@@ -125,6 +130,8 @@ private:
   std::deque<std::function<void()>> chores_queue_;  // Guarded by chores_mutex_.
   bool chores_end_ = false;                         // Guarded by chores_mutex_.
   std::thread chores_thread_;
+
+  MemoryMonitor memory_;
 };
 
 }  // namespace ray::detail

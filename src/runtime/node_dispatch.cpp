@@ -62,7 +62,7 @@ bool Node::State::start_worker() {
 }
 
 void Node::State::start_workers() {
-  if (!broken.empty() || !driver) return;
+  if (!broken.empty() || !driver || (start_again > now && others_work())) return;
   // Those that are on their way will take what is ready now.
   std::size_t wanted = 0;
   if (leases.idle() == 0 && queue.has_fitting(leases.free_cpu())) {

@@ -71,7 +71,7 @@ void Node::State::sealed(std::uint64_t id, ObjectEntry& object) {
     if (entry == nullptr) continue;
     if (object.state == ObjectState::failed) {
       queue.forget(woken.task);
-      failing.emplace_back(woken.task, extend_failure(object.bytes, entry->spec.name));
+      failing.emplace_back(woken.task, failed_need(*entry, object.bytes));
     } else if (woken.complete) {
       became_ready(*entry);
     }

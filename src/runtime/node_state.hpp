@@ -65,6 +65,7 @@ struct TaskEntry {
   State state = State::waiting;
   bool decided = false;    // Its results are sealed while a worker still has it.
   bool abandoned = false;  // Decided because nobody wants it.
+  bool forced = false;     // Cancelled with force, before it was known to have begun.
   bool revived = false;    // Abandoned, but submitted again: it runs once more.
   bool holds_actor = false;
   bool nested = false;    // Sent to run on top of a blocked one.
@@ -149,6 +150,7 @@ struct Node::State {
   std::optional<message::Hello> driver;
   Bytes broken;                      // Why no worker can be used; empty if one can.
   std::uint32_t start_failures = 0;  // In a row.
+  NodeTime start_again{0};           // Until then the workers that there are must do.
   bool shut = false;
   /// Since when all that is at work is blocked while tasks are ready, and the newest of it.
   std::optional<NodeTime> stuck_since;
@@ -275,6 +277,7 @@ struct Node::State {
   void worker_ended(ClientId client, const std::string& how);
   void worker_failed(ClientId client, const std::string& why);
   void start_failed(const std::string& why);
+  bool others_work() const;
   std::vector<TaskEntry*> tried_again(const std::vector<TaskEntry*>& begun,
                                       const PoolWorker& worker);
   bool outlives(const TaskEntry& entry, const PoolWorker& worker);
@@ -315,12 +318,17 @@ struct Node::State {
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---
-  void cancel(TaskEntry& entry, bool force);
+  void cancel(TaskEntry& entry, bool force, bool itself);
+  void end_by_force(const TaskEntry& entry);
   void shut_down();
 
   // --- failures, in node_failures.cpp ---
   static Bytes failure(ErrorCode code, const std::string& text, std::string_view task = {});
   static std::string task_words(const TaskEntry& entry);
+  static std::string actor_words(const ActorEntry& actor);
+  /// Why a task fails one of whose objects has failed.
+  static Bytes failed_need(const TaskEntry& entry, const Bytes& failure);
+  static std::string described(const Bytes& failure);
 };
 
 }  // namespace ray::detail

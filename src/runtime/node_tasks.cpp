@@ -78,7 +78,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
     submit_creation(from, entry);
   } else if (shut) {
     fail_task(entry, failure(ErrorCode::task_cancelled,
-                             task_words(entry) + " was not run: its runtime was shut down first",
+                             task_words(entry) + " did not end: its runtime was shut down first",
                              entry.spec.name));
   } else if (entry.spec.kind == TaskKind::actor_call) {
     submit_call(entry);
@@ -188,7 +188,7 @@ Node::State::Needs Node::State::look_at_needs(TaskEntry& entry) {
       const Bytes gone = object != nullptr ? object->bytes
                                            : failure(ErrorCode::object_lost,
                                                      "an argument is an actor, not an object");
-      failing.emplace_back(id, extend_failure(gone, entry.spec.name));
+      failing.emplace_back(id, failed_need(entry, gone));
       return Needs::failed;
     }
     if (object->state == ObjectState::pending) missing.push_back(need);
@@ -262,6 +262,7 @@ void Node::State::handle(ClientId from, message::Began& began) {
   entry->state = TaskState::running;
   entry->begun_order = ++order;
   dispatch_needed = true;
+  if (entry->forced) end_by_force(*entry);
 }
 
 void Node::State::handle(ClientId from, message::GiveBack& given) {
@@ -398,7 +399,7 @@ void Node::State::answered(TaskEntry& entry) {
     end_task(entry);
     return;
   }
-  entry.decided = entry.abandoned = entry.revived = false;
+  entry.decided = entry.abandoned = entry.revived = entry.forced = false;
   ++entry.attempt;
   give_up_reserved(entry);
   entry.worker = 0;

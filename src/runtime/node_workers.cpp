@@ -13,6 +13,7 @@ constexpr const char* kWorkerPlace =
     "the place where it becomes a worker: main must come to ray::init, or to its first "
     "ray::Runtime "
     "with processes, and wait for nothing before (a lock, a port, a question)";
+constexpr NodeTime kStartAgain = std::chrono::seconds(1);
 constexpr const char* kNoMemory = "the machine ran out of memory";
 
 }  // namespace
@@ -252,12 +253,27 @@ void Node::State::worker_failed(ClientId client, const std::string& why) {
 void Node::State::start_failed(const std::string& why) {
   if (broken.empty() && ++start_failures < kStartsFailedMax) return;
   start_failures = 0;
+  if (broken.empty() && others_work()) {
+    start_again = now + kStartAgain;
+    return;
+  }
   const Bytes text = !broken.empty() ? broken
                                      : failure(ErrorCode::worker_crashed,
                                                "no worker process could be started: " + why);
   for (const std::uint64_t id : queue.all_ready()) {
     failing.emplace_back(id, extend_failure(text, find_task(id)->spec.name));
   }
+}
+
+/// Whether some worker will take what is ready, sooner or later.
+bool Node::State::others_work() const {
+  for (const ClientId client : leases.clients()) {
+    const PoolWorker& worker = *leases.find(client);
+    if (worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.is_blocked()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // --- memory and time ---
@@ -337,6 +353,7 @@ std::optional<NodeTime> Node::State::deadline() const {
   if (const auto client = spare_worker()) at(leases.find(*client)->since + limits.idle_worker);
   if (stuck_since && now < *stuck_since + kStuckFor) at(*stuck_since + kStuckFor);
   if (kill_at) at(*kill_at);
+  if (start_again > now) at(start_again);
   return first;
 }
 
