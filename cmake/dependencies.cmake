@@ -24,6 +24,18 @@ if(RAY_BUILD_TESTS)
   endif()
 endif()
 
+# For the tests of <ray/cereal.hpp> and <ray/eigen.hpp>.
+if(RAY_BUILD_TESTS)
+  find_path(RAY_CEREAL_DIR cereal/cereal.hpp)
+  find_path(RAY_EIGEN_DIR Eigen/Core PATH_SUFFIXES eigen3)
+  if(NOT RAY_CEREAL_DIR)
+    message(STATUS "ray: no tests of cereal (on Debian: apt-get install libcereal-dev)")
+  endif()
+  if(NOT RAY_EIGEN_DIR)
+    message(STATUS "ray: no tests of Eigen (on Debian: apt-get install libeigen3-dev)")
+  endif()
+endif()
+
 # For an example that embeds the runtime in an event loop.
 if(RAY_BUILD_EXAMPLES)
   find_package(asio QUIET)

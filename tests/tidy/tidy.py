@@ -50,7 +50,8 @@ LEFT_BEHIND = r"\bFIXME\b|\bXXX\b|\bTODO\(now\)"
 THIRD_PARTIES = {  # pattern of the include -> files that may
     r"asio(\.hpp|/)": ("src/transport/tcp.cpp", "examples/", "benchmarks/"),
     r"(.*/)?concurrentqueue\.h": ("src/runtime/worker_pool.cpp", "benchmarks/"),
-    r"cereal/": ("include/ray/task/codec.hpp", "benchmarks/"),
+    r"cereal/": ("include/ray/cereal.hpp", "tests/processes/", "benchmarks/"),
+    r"Eigen/": ("include/ray/eigen.hpp",),
     r"(openssl|hiredis)/": ("src/transport/", "src/control/"),
     r"(ranges|iostream|regex)$": ("src/", "tests/", "examples/", "benchmarks/"),
 }
@@ -67,6 +68,8 @@ FOLDERS = ("include", "src", "tests", "examples", "benchmarks", "cmake", "docs",
 
 EXCEPTIONS = {  # (file, rule): reason
     ("include/ray/future.hpp", "umbrella"): "<future> would double what ray.hpp costs a user",
+    ("include/ray/cereal.hpp", "umbrella"): "only for those who have cereal",
+    ("include/ray/eigen.hpp", "umbrella"): "only for those who have Eigen",
 }
 
 
