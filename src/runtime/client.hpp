@@ -157,6 +157,8 @@ private:
   void wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
                   bool (*is_over)(const void*));
   void send(Message message);
+  void begin_looking();
+  void end_looking();
   void background();
   void stir();
   void flush_changes();

@@ -14,12 +14,31 @@ constexpr auto kBetweenLooks = std::chrono::microseconds(200);
 constexpr auto kLooksFor = std::chrono::milliseconds(20);
 constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
 
+/// Whose messages this thread looks for: a wait inside of another does not count for a second.
+constinit thread_local const Client* looks_for = nullptr;
+
 }  // namespace
+
+void Client::begin_looking() {
+  looks_for = this;
+  waiting_.fetch_add(1, std::memory_order_seq_cst);
+  channel_->attend(true);
+}
+
+void Client::end_looking() {
+  looks_for = nullptr;
+  channel_->attend(false);
+  // The other thread may have gone to sleep because this one read.
+  if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+      resting_.load(std::memory_order_seq_cst) == Rest::while_others_wait) {
+    background_parker_.load(std::memory_order_acquire)->unpark();
+  }
+}
 
 void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
                         bool (*is_over)(const void*)) {
-  waiting_.fetch_add(1, std::memory_order_seq_cst);
-  channel_->attend(true);
+  const Client* const outer = looks_for;
+  if (outer != this) begin_looking();
   flush();
   const auto spin = parts_.options.spin_us;
   auto spin_until = Clock::time_point::min();
@@ -41,12 +60,8 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
     channel_->attend(true);
     spin_until = Clock::time_point::min();
   }
-  channel_->attend(false);
-  // The other thread may have gone to sleep because this one read.
-  if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
-      resting_.load(std::memory_order_seq_cst) == Rest::while_others_wait) {
-    background_parker_.load(std::memory_order_acquire)->unpark();
-  }
+  if (outer != this) end_looking();
+  looks_for = outer;
 }
 
 void Client::stir() {

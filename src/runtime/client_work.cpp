@@ -197,7 +197,10 @@ bool Client::run_nested() {
     send(message::GiveBack{{next.task.id()}});
     return true;
   }
+  // It may run for long, and wait itself.
+  end_looking();
   run(std::move(next));
+  begin_looking();
   return true;
 }
 

@@ -46,8 +46,9 @@ Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welc
       watch_(::epoll_create1(EPOLL_CLOEXEC)),
       bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       spawner_(make_spawner()),
-      memory_(options.memory_limit_share, [this] { return is_busy(); },
-              [this] { return relieve_memory(); }) {
+      memory_(
+          options.memory_limit_share, [this] { return is_busy(); },
+          [this] { return relieve_memory(); }) {
   if (!watch_ || !bell_) throw Error("ray: " + SystemFault::of("epoll_create1, eventfd").text());
   epoll_event event{};
   event.events = EPOLLIN;

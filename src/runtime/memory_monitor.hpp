@@ -67,7 +67,7 @@ private:
   MemoryRule rule_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  Reader reader_;  // Guarded by mutex_.
+  Reader reader_;     // Guarded by mutex_.
   bool end_ = false;  // Guarded by mutex_.
   std::atomic<bool> busy_{false};
   std::thread thread_;

@@ -39,8 +39,7 @@ void Node::State::cancel(TaskEntry& entry, bool force) {
   // One that has no use any more may run on: force ends it.
   if (!entry.decided) {
     fail_task(entry, failure(ErrorCode::task_cancelled,
-                             task_words(entry) + " was cancelled by ray::cancel",
-                             entry.spec.name));
+                             task_words(entry) + " was cancelled by ray::cancel", entry.spec.name));
     if (worker != 0) send(worker, message::CancelTask{id});
   }
   if (worker == 0 || !force) return;

@@ -68,15 +68,14 @@ public:
     const std::lock_guard lock(link_mutex_);
     attending_ += begins ? 1 : -1;
     if (attending_ > 1 || (attending_ == 1 && !begins)) return;
-    if (!settle() && sleeper_ != nullptr) sleeper_->unpark();
+    if (!settle()) sleepers_.back()->unpark();
   }
 
   void sleep(Parker& parker, const Clock::time_point* deadline) override {
     bool quiet = true;
     {
       const std::lock_guard lock(link_mutex_);
-      ++sleeping_;
-      sleeper_ = &parker;
+      sleepers_.push_back(&parker);
       quiet = settle();
     }
     const int bell = quiet ? parker.rest_begins() : -1;
@@ -96,7 +95,7 @@ public:
       parker.rest_ends();
     }
     const std::lock_guard lock(link_mutex_);
-    if (--sleeping_ == 0) sleeper_ = nullptr;
+    std::erase(sleepers_, &parker);
     // As in the host: others may go on sleeping.
     link_.awake(true);
     settle();
@@ -123,7 +122,7 @@ private:
   bool settle() {
     if (attending_ > 0) {
       link_.awake(false);
-    } else if (sleeping_ > 0) {
+    } else if (!sleepers_.empty()) {
       return link_.prepare_sleep();
     } else {
       link_.set_away();
@@ -167,8 +166,7 @@ private:
     }
     const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
     if (segment.size == 0) return false;
-    const MemoryAccess access =
-        segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
+    const MemoryAccess access = segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
     segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
@@ -180,9 +178,8 @@ private:
   std::mutex send_mutex_;
   Bytes out_;  // Guarded by send_mutex_.
   std::mutex link_mutex_;
-  int attending_ = 0;          // Guarded by link_mutex_, as are the others.
-  int sleeping_ = 0;
-  Parker* sleeper_ = nullptr;
+  int attending_ = 0;              // Guarded by link_mutex_.
+  std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
   std::atomic<std::thread::id> poller_{};
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
@@ -198,7 +195,8 @@ WorkerStart& worker_start() {
   return start;
 }
 /// Before main: a worker whose driver dies shall not go on, whatever it does until it is one.
-/// Another version's variable is left alone: it came down from a program that this one is no part of.
+/// Another version's variable is left alone: it came down from a program that this one is no part
+/// of.
 const bool started_as_worker = [] {
   const char* variable = std::getenv(kWorkerVariable);
   const std::string version = std::to_string(kWireVersion) + ":";

@@ -86,9 +86,9 @@ private:
 TEST_CASE("F25 each way to end a worker is told by its name, and others go on") {
   ray::Runtime rt(faults::processes(2));
   const std::pair<End, const char*> ends_of[] = {
-      {End::segfault, "SIGSEGV"},      {End::abort, "SIGABRT"},    {End::exit0, "status 0"},
-      {End::exit3, "status 3"},        {End::exit_call, "status"}, {End::stack, "SIGSEGV"},
-      {End::division, "SIGFPE"},       {End::terminate, "SIGABRT"}, {End::sigkill, "SIGKILL"}};
+      {End::segfault, "SIGSEGV"}, {End::abort, "SIGABRT"},     {End::exit0, "status 0"},
+      {End::exit3, "status 3"},   {End::exit_call, "status"},  {End::stack, "SIGSEGV"},
+      {End::division, "SIGFPE"},  {End::terminate, "SIGABRT"}, {End::sigkill, "SIGKILL"}};
   for (const auto& [how, word] : ends_of) {
     std::vector<ray::ObjectRef<int>> others;
     for (int i = 0; i < 20; ++i) others.push_back(rt.remote<same>(i));
@@ -150,8 +150,7 @@ TEST_CASE("F02 a call whose actor is killed fails, ran at most once, and so do t
   CHECK_THAT(faults::error_of<ray::ActorDiedError>([&] { rt.get(call, faults::kDeadline); }),
              ContainsSubstring("SIGKILL") && ContainsSubstring("may have run"));
   CHECK_THROWS_AS(rt.get(behind, faults::kDeadline), ray::ActorDiedError);
-  CHECK_THROWS_AS(rt.get(rt.remote<&Clerk::add>(clerk, 1), faults::kDeadline),
-                  ray::ActorDiedError);
+  CHECK_THROWS_AS(rt.get(rt.remote<&Clerk::add>(clerk, 1), faults::kDeadline), ray::ActorDiedError);
   CHECK(ledger.lines().size() == 1);
 }
 
@@ -247,8 +246,7 @@ TEST_CASE("F05 F06 what a worker submitted and put outlives it for those who hol
   const Ledger ledger;
   const auto shelf = rt.actor<Shelf>();
   const int retries = GENERATE(3, 0);
-  const auto parent =
-      rt.with<parent_dies>({.max_retries = retries})(ledger.file(), shelf);
+  const auto parent = rt.with<parent_dies>({.max_retries = retries})(ledger.file(), shelf);
   const std::string parents = ledger.file() + "_parent";
   std::string line;
   REQUIRE(faults::eventually([&] {

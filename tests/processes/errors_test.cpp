@@ -107,8 +107,7 @@ TEST_CASE("F27 what cannot be written or read fails its task with a Serializatio
     INFO(where);
     CHECK_THROWS_AS(rt.get(rt.remote<takes_refuses>(Refuses{where}), faults::kDeadline),
                     std::runtime_error);
-    CHECK_THROWS_AS(rt.get(rt.remote<makes_refuses>(where), faults::kDeadline),
-                    std::runtime_error);
+    CHECK_THROWS_AS(rt.get(rt.remote<makes_refuses>(where), faults::kDeadline), std::runtime_error);
   }
   CHECK(rt.get(rt.remote<same>(1), faults::kDeadline) == 1);
   CHECK(faults::comes_to_nothing());

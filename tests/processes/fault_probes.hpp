@@ -209,10 +209,10 @@ public:
                  shared_mappings() <= mappings_;
         },
         1s);
-    UNSCOPED_INFO("left: processes " << descendants().size() << ", descriptors "
-                                     << open_descriptors() << " (before " << descriptors_
-                                     << "), mappings " << shared_mappings() << " (before "
-                                     << mappings_ << ")");
+    UNSCOPED_INFO("left: processes "
+                  << descendants().size() << ", descriptors " << open_descriptors() << " (before "
+                  << descriptors_ << "), mappings " << shared_mappings() << " (before " << mappings_
+                  << ")");
     return back;
   }
 

@@ -41,7 +41,8 @@ void kill_workers(std::chrono::seconds length, std::chrono::seconds period) {
       while (faults::Clock::now() - start < time && refs.size() < kAtOnce) {
         refs.push_back(rt.with<work>({.max_retries = 10})(number++));
       }
-      auto [ready, pending] = rt.wait(refs, {.num_returns = std::min<std::size_t>(40, refs.size())});
+      auto [ready, pending] =
+          rt.wait(refs, {.num_returns = std::min<std::size_t>(40, refs.size())});
       for (const auto& ref : ready) {
         const auto value = ray::try_get(ref);
         errors += value.has_value() ? 0 : 1;
@@ -76,10 +77,11 @@ void kill_workers(std::chrono::seconds length, std::chrono::seconds period) {
   killer.join();
   const double after = run_for(length / 3);
   const double alone = (before + after) / 2;
-  std::printf("G-06: %d kills, %.0f tasks/s without faults, %.0f with: %.1f %%; errors %zu, twice "
-              "committed %llu\n",
-              kills.load(), alone, beside, 100 * beside / alone, errors,
-              static_cast<unsigned long long>(faults::counts().commits_dropped));
+  std::printf(
+      "G-06: %d kills, %.0f tasks/s without faults, %.0f with: %.1f %%; errors %zu, twice "
+      "committed %llu\n",
+      kills.load(), alone, beside, 100 * beside / alone, errors,
+      static_cast<unsigned long long>(faults::counts().commits_dropped));
   CHECK(kills >= 1);
   CHECK(errors == 0);
   CHECK(faults::counts().commits_dropped == 0);
@@ -114,11 +116,12 @@ TEST_CASE("G-05 hundreds of workers that end by themselves: each is told, nothin
   CHECK(settle());
   const double grown =
       (static_cast<double>(faults::resident_bytes()) - static_cast<double>(resident)) / (1 << 20);
-  std::printf("G-05: %zu suicides, p50 %.1f ms, p99 %.1f ms, most %.1f ms; resident %+.2f MiB, "
-              "descriptors %+d\n",
-              times.size(), 1e3 * faults::quantile(times, 0.5), 1e3 * faults::quantile(times, 0.99),
-              1e3 * faults::quantile(times, 1),
-              grown, static_cast<int>(faults::open_descriptors()) - static_cast<int>(descriptors));
+  std::printf(
+      "G-05: %zu suicides, p50 %.1f ms, p99 %.1f ms, most %.1f ms; resident %+.2f MiB, "
+      "descriptors %+d\n",
+      times.size(), 1e3 * faults::quantile(times, 0.5), 1e3 * faults::quantile(times, 0.99),
+      1e3 * faults::quantile(times, 1), grown,
+      static_cast<int>(faults::open_descriptors()) - static_cast<int>(descriptors));
   CHECK(faults::quantile(times, 1) <= 1);
   if (!probes::kSanitized) CHECK(grown <= 5);
   CHECK(faults::open_descriptors() == descriptors);

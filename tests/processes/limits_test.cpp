@@ -10,7 +10,6 @@ using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using faults::same;
 
-
 int naps(int x) {
   std::this_thread::sleep_for(20ms);
   return x;
@@ -99,7 +98,9 @@ void queue_many(int count) {
 
 }  // namespace
 
-TEST_CASE("F37 very many tasks are queued in little memory") { queue_many(probes::scaled(100'000)); }
+TEST_CASE("F37 very many tasks are queued in little memory") {
+  queue_many(probes::scaled(100'000));
+}
 TEST_CASE("F37 a million tasks are queued in little memory", "[long]") { queue_many(1'000'000); }
 
 // --- the memory monitor ---
@@ -126,8 +127,7 @@ TEST_CASE("F21 of the machine and the groups of both versions the nearest to its
   const faults::Folder folder;
   const std::string root = folder.path();
   CHECK(!ray::detail::read_memory_use(root));
-  write(root + "/proc/meminfo",
-        "MemTotal:       1000 kB\nMemFree:  1 kB\nMemAvailable:  400 kB\n");
+  write(root + "/proc/meminfo", "MemTotal:       1000 kB\nMemFree:  1 kB\nMemAvailable:  400 kB\n");
   REQUIRE(ray::detail::read_memory_use(root));
   CHECK(ray::detail::read_memory_use(root)->used == 600 << 10);
   CHECK(ray::detail::read_memory_use(root)->limit == 1000 << 10);

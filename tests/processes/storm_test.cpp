@@ -161,8 +161,7 @@ TEST_CASE("F31 running loops are cancelled with force, and their places come bac
 TEST_CASE("F32 calls that may be tried again all end well, in each caller's order") {
   ray::Runtime rt(faults::processes(2));
   const faults::Ledger ledger;
-  const auto scribe =
-      rt.actor_with<Scribe>({.max_restarts = -1, .max_task_retries = -1})();
+  const auto scribe = rt.actor_with<Scribe>({.max_restarts = -1, .max_task_retries = -1})();
   constexpr int kCallers = 3;
   const int calls = probes::scaled(300);
   std::vector<std::thread> callers;
@@ -375,7 +374,8 @@ TEST_CASE("F40 a runtime that ends at any moment ends in time and leaves nothing
       refs.push_back(rt->remote<&Scribe::write>(scribe, ledger.file(), 0, i));
       if (random() % 8 == 0) rt->cancel(refs[random() % refs.size()]);
       if (random() % 8 == 0) large.push_back(rt->put(std::vector<int>(50'000, i)));
-      if (random() % 16 == 0) refs.erase(refs.begin(), refs.begin() + static_cast<long>(refs.size() / 2));
+      if (random() % 16 == 0)
+        refs.erase(refs.begin(), refs.begin() + static_cast<long>(refs.size() / 2));
     }
     killer.reset();
     const auto start = faults::Clock::now();
