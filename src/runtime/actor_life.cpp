@@ -4,6 +4,7 @@
 #include <ray/error.hpp>
 
 #include "runtime/actor_core.hpp"
+#include "runtime/failures.hpp"
 #include "task/text.hpp"
 
 namespace ray::detail {
@@ -252,7 +253,7 @@ void actor_kill(ActorCore* core, bool no_restart) {
   Engine* engine = scope.engine();
   if (engine == nullptr) return;
   if (core->remote) {
-    engine->parts().client->kill_actor(core->id, no_restart);
+    engine->parts().client->kill_actor(*core, no_restart);
     return;
   }
   std::vector<Task*> inside;
@@ -262,24 +263,16 @@ void actor_kill(ActorCore* core, bool no_restart) {
     inside = core->begun;
     for (Task* call : inside) retain(call);
   }
-  const std::string killed = actor_title(*core) + " was killed by ray::kill";
   const bool restarts =
       !no_restart &&
-      actor_begin_restart(*core, killed +
-                                     " while this call ran, and starts again; calls with "
-                                     "ActorOptions::max_task_retries would be repeated");
+      actor_begin_restart(
+          *core, actor_title(*core) +
+                     " was killed by ray::kill while this call ran, and starts again; calls with "
+                     "ActorOptions::max_task_retries would be repeated");
   if (!restarts) {
-    const int restarts_max = core->options.max_restarts;
-    std::string advice;
-    if (!no_restart && restarts_max != 0) {
-      advice = " and had used up its restarts; raise max_restarts (" +
-               std::to_string(restarts_max) + ")";
-    } else {
-      advice = "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
-               std::string(restarts_max == 0 ? ", which is 0," : "") +
-               " and kill it with {.no_restart = false}";
-    }
-    actor_bury(*core, std::make_exception_ptr(ActorDiedError(killed + advice)));
+    actor_bury(*core,
+               std::make_exception_ptr(ActorDiedError(
+                   actor_title(*core) + killed_words(core->options.max_restarts, no_restart))));
   }
   for (Task* call : inside) {
     if (!restarts || !call->has(kRetryable)) {

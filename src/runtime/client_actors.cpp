@@ -3,8 +3,8 @@
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
 
-#include "runtime/actor_core.hpp"
 #include <algorithm>
+#include "runtime/actor_core.hpp"
 
 #include "runtime/client.hpp"
 #include "runtime/failures.hpp"
@@ -16,18 +16,18 @@ namespace {
 
 ActorSpec spec_of(const ActorCore& core) {
   const ActorOptions& options = core.options;
-  return {.class_id = hash_of_type(*core.cls->type),
-          .class_name = std::string(core.cls->name()),
-          .name = options.name,
-          .get_if_exists = options.get_if_exists,
-          .detached = options.lifetime == Lifetime::detached,
-          .max_restarts = options.max_restarts,
-          .max_task_retries = options.max_task_retries,
-          .max_concurrency = options.max_concurrency,
-          .concurrency_groups = {options.concurrency_groups.begin(),
-                                 options.concurrency_groups.end()},
-          .max_pending_calls = options.max_pending_calls,
-          .has_checkpoint = false};
+  return {
+      .class_id = hash_of_type(*core.cls->type),
+      .class_name = std::string(core.cls->name()),
+      .name = options.name,
+      .get_if_exists = options.get_if_exists,
+      .detached = options.lifetime == Lifetime::detached,
+      .max_restarts = options.max_restarts,
+      .max_task_retries = options.max_task_retries,
+      .max_concurrency = options.max_concurrency,
+      .concurrency_groups = {options.concurrency_groups.begin(), options.concurrency_groups.end()},
+      .max_pending_calls = options.max_pending_calls,
+      .has_checkpoint = false};
 }
 
 /// What a handle needs to know; resources are the node's business.
@@ -116,8 +116,7 @@ ActorCore* Client::adopt_actor(std::uint64_t id, const ActorClass* cls, const Ac
 
 ActorCore* Client::find_actor(std::string_view name, const ActorClass* cls) {
   const std::uint64_t request = next_request();
-  Message answer =
-      ask(request, message::FindActor{.request = request, .name = std::string(name)});
+  Message answer = ask(request, message::FindActor{.request = request, .name = std::string(name)});
   const auto& found = std::get<message::ActorFound>(answer);
   if (found.actor == 0) throw_no_actor(name);
   if (found.spec.class_id != hash_of_type(*cls->type)) {
@@ -136,8 +135,15 @@ void Client::forget_actor(ActorCore* core) {
   count_reference(core->id, -1);
 }
 
-void Client::kill_actor(std::uint64_t actor, bool no_restart) {
-  send(message::KillActor{.actor = actor, .no_restart = no_restart});
+void Client::kill_actor(ActorCore& core, bool no_restart) {
+  send(message::KillActor{.actor = core.id, .no_restart = no_restart});
+  if (!no_restart) return;
+  // Who has killed it knows so at once.
+  const std::lock_guard lock(core.mutex);
+  if (core.state == ActorState::dead) return;
+  core.state = ActorState::dead;
+  core.death = std::make_exception_ptr(
+      ActorDiedError(actor_title(core) + killed_words(core.options.max_restarts, true)));
 }
 
 void Client::on(message::ActorEnded&& ended) {
@@ -147,8 +153,8 @@ void Client::on(message::ActorEnded&& ended) {
   ActorCore& core = *found->second;
   const std::lock_guard state(core.mutex);
   core.state = ActorState::dead;
-  const std::exception_ptr error = thrown_by(
-      [&] { core.death = failure_from(decode_failure(ended.failure))->exception; });
+  const std::exception_ptr error =
+      thrown_by([&] { core.death = failure_from(decode_failure(ended.failure))->exception; });
   if (error != nullptr) core.death = error;
 }
 

@@ -14,19 +14,26 @@ constexpr auto kBetweenLooks = std::chrono::microseconds(200);
 constexpr auto kLooksFor = std::chrono::milliseconds(20);
 constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
 
-/// Whose messages this thread looks for: a wait inside of another does not count for a second.
-constinit thread_local const Client* looks_for = nullptr;
+}  // namespace
+
+namespace {
+
+/// Waits of this thread on one client that stand on top of one another (a message was handed on to
+/// code that waits in turn): only one of them counts.
+struct Attendance {
+  const Client* client = nullptr;
+  int depth = 0;
+};
+constinit thread_local Attendance attendance;
 
 }  // namespace
 
-void Client::begin_looking() {
-  looks_for = this;
+void Client::attend() {
   waiting_.fetch_add(1, std::memory_order_seq_cst);
   channel_->attend(true);
 }
 
-void Client::end_looking() {
-  looks_for = nullptr;
+void Client::leave() {
   channel_->attend(false);
   // The other thread may have gone to sleep because this one read.
   if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
@@ -37,13 +44,23 @@ void Client::end_looking() {
 
 void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
                         bool (*is_over)(const void*)) {
-  const Client* const outer = looks_for;
-  if (outer != this) begin_looking();
+  const Attendance outer = attendance;
+  if (attendance.client != this) attendance = {this, 0};
+  if (attendance.depth++ == 0) attend();
   flush();
   const auto spin = parts_.options.spin_us;
   auto spin_until = Clock::time_point::min();
   while (!is_over(over)) {
-    if (run_nested() || channel_->poll()) {
+    if (has_nested()) {
+      // It may run for long, and then somebody else has to read.
+      const Attendance here = std::exchange(attendance, {});
+      leave();
+      run_nested();
+      attend();
+      attendance = here;
+      continue;
+    }
+    if (channel_->poll()) {
       spin_until = Clock::time_point::min();
       continue;
     }
@@ -60,8 +77,8 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
     channel_->attend(true);
     spin_until = Clock::time_point::min();
   }
-  if (outer != this) end_looking();
-  looks_for = outer;
+  if (--attendance.depth == 0) leave();
+  attendance = outer;
 }
 
 void Client::stir() {
@@ -126,8 +143,7 @@ Client::~Client() { close(); }
 
 bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count) {
   const Task* task = thread_context.task();
-  const TaskExtra* extra =
-      task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
+  const TaskExtra* extra = task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
   if (extra == nullptr || extra->order == nullptr) return false;
   message::Blocked blocked;
   blocked.task = task->task_id();
@@ -139,7 +155,7 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
     const std::lock_guard lock(work_mutex_);
     waits_[wait.task] = &wait;
   }
-  give_back_queue();
+  give_back_queue(false);
   send(std::move(blocked));
   return true;
 }

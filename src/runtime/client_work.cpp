@@ -10,6 +10,7 @@
 #include "runtime/failures.hpp"
 #include "runtime/parts.hpp"
 #include "runtime/references.hpp"
+#include "runtime/worker_process.hpp"
 
 namespace ray::detail {
 
@@ -36,8 +37,8 @@ public:
     }
     std::shared_ptr<Pin> pin;
     if (value.kind == WireValue::Kind::stored) pin = std::make_shared<Pin>(engine_, id);
-    ::new (object->value()) Encoded*(
-        new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
+    ::new (object->value())
+        Encoded*(new Encoded{.value = std::move(value), .engine = engine_, .pin = std::move(pin)});
     seal_object(object, kEncoded, kRuntimeRef);
     return object;
   }
@@ -72,7 +73,7 @@ void Client::on(message::Run&& run) {
   wake_worker();
 }
 
-void Client::on(message::Recall&&) { give_back_queue(); }
+void Client::on(message::Recall&&) { give_back_queue(true); }
 
 void Client::on(message::Exit&&) {
   {
@@ -88,14 +89,15 @@ void Client::wake_worker() {
   if (parker != nullptr && works_for != this) parker->unpark();
 }
 
-void Client::give_back_queue() {
+void Client::give_back_queue(bool asked) {
   message::GiveBack back;
   {
     const std::lock_guard lock(work_mutex_);
     for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
     queue_.clear();
   }
-  if (!back.tasks.empty()) send(std::move(back));
+  // Who asks waits for an answer, though there is nothing left.
+  if (asked || !back.tasks.empty()) send(std::move(back));
 }
 
 void Client::on(message::CancelTask&& cancel) {
@@ -166,6 +168,7 @@ void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
 
 void Client::run(message::Run&& run) {
   send(message::Began{run.task.id()});
+  name_output(run.task.creates ? run.task.creates->class_name : run.task.name);
   if (run.task.kind == TaskKind::actor_creation) {
     const std::exception_ptr error = thrown_by([&] { host(std::move(run)); });
     if (error != nullptr) refuse(run, error);
@@ -184,24 +187,26 @@ void Client::run(message::Run&& run) {
   parts_.engine.run_task(task);
 }
 
-bool Client::run_nested() {
+bool Client::has_nested() {
   if (works_for != this) return false;
+  const std::lock_guard lock(work_mutex_);
+  return !nested_.empty();
+}
+
+void Client::run_nested() {
   message::Run next;
   {
     const std::lock_guard lock(work_mutex_);
-    if (nested_.empty()) return false;
+    if (nested_.empty()) return;
     next = std::move(nested_.front());
     nested_.pop_front();
   }
-  if (!room_on_stack(thread_context)) {
+  if (room_on_stack(thread_context)) {
+    run(std::move(next));
+    name_output(task_name(thread_context.task()));
+  } else {
     send(message::GiveBack{{next.task.id()}});
-    return true;
   }
-  // It may run for long, and wait itself.
-  end_looking();
-  run(std::move(next));
-  begin_looking();
-  return true;
 }
 
 void Client::suspended(Task* task, bool suspended) {

@@ -124,6 +124,8 @@ const Setting kSettings[] = {
      [](Options& o, View k, View v) {
        o.spin_us = std::chrono::microseconds(whole(k, v, 1'000'000));
      }},
+    {"log_to_driver", [](const Options& o) { return o.log_to_driver; },
+     [](Options& o, View k, View v) { o.log_to_driver = truth(k, v); }},
     {"memory_limit_share",
      [](const Options& o) { return o.memory_limit_share == Options{}.memory_limit_share; },
      [](Options& o, View k, View v) { o.memory_limit_share = number(k, v, kShareLimits); }},

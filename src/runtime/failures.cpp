@@ -49,25 +49,59 @@ ExceptionType without_text() {
           .make = [](InputArchive&) { return std::make_exception_ptr(E()); }};
 }
 
+/// With an error of the system or of errno; others cannot be found in another process.
+ExceptionType system_error_type() {
+  return {.type = &typeid(std::system_error),
+          .write =
+              [](OutputArchive& out, const std::exception& exception) {
+                const auto& error = dynamic_cast<const std::system_error&>(exception);
+                const bool of_system = error.code().category() == std::system_category();
+                if (!of_system && error.code().category() != std::generic_category()) return false;
+                std::string text = error.what();
+                const std::string end = ": " + error.code().message();
+                if (text.ends_with(end)) text.resize(text.size() - end.size());
+                out(of_system, error.code().value(), text);
+                return true;
+              },
+          .make =
+              [](InputArchive& in) {
+                bool of_system = false;
+                int value = 0;
+                std::string text;
+                in(of_system, value, text);
+                const std::error_code code(
+                    value, of_system ? std::system_category() : std::generic_category());
+                return std::make_exception_ptr(std::system_error(code, text));
+              }};
+}
+
 /// The standard library's that one can make.
 const std::vector<ExceptionType>& standard_types() {
   static const std::vector<ExceptionType> all = {
-      from_text<std::runtime_error>(), from_text<std::range_error>(),
-      from_text<std::overflow_error>(), from_text<std::underflow_error>(),
-      from_text<std::logic_error>(), from_text<std::domain_error>(),
-      from_text<std::invalid_argument>(), from_text<std::length_error>(),
-      from_text<std::out_of_range>(), without_text<std::bad_alloc>(),
-      without_text<std::exception>(), without_text<std::bad_exception>(),
+      from_text<std::runtime_error>(),
+      from_text<std::range_error>(),
+      from_text<std::overflow_error>(),
+      from_text<std::underflow_error>(),
+      from_text<std::logic_error>(),
+      from_text<std::domain_error>(),
+      from_text<std::invalid_argument>(),
+      from_text<std::length_error>(),
+      from_text<std::out_of_range>(),
+      without_text<std::bad_alloc>(),
+      without_text<std::exception>(),
+      without_text<std::bad_exception>(),
       without_text<std::bad_cast>(),
+      system_error_type(),
       {.type = &typeid(TaskError),
        .write = [](OutputArchive&, const std::exception&) { return false; },  // See parts_of().
-       .make = [](InputArchive& in) {
-         std::string text;
-         std::string type;
-         std::vector<std::string> trail;
-         in(text, type, trail);
-         return std::make_exception_ptr(TaskError(text, type, trail, nullptr));
-       }}};
+       .make =
+           [](InputArchive& in) {
+             std::string text;
+             std::string type;
+             std::vector<std::string> trail;
+             in(text, type, trail);
+             return std::make_exception_ptr(TaskError(text, type, trail, nullptr));
+           }}};
   return all;
 }
 
@@ -137,6 +171,16 @@ std::exception_ptr own_error(ErrorCode code, const std::string& text) {
 }
 
 }  // namespace
+
+std::string killed_words(int max_restarts, bool no_restart) {
+  const std::string killed = " was killed by ray::kill";
+  if (!no_restart && max_restarts != 0) {
+    return killed + " and had used up its restarts; raise max_restarts (" +
+           std::to_string(max_restarts) + ")";
+  }
+  return killed + "; make a new one, or let this one start again: set ActorOptions::max_restarts" +
+         (max_restarts == 0 ? ", which is 0," : "") + " and kill it with {.no_restart = false}";
+}
 
 void enter_exception_type(const ExceptionType& type) {
   const std::lock_guard lock(types_mutex);

@@ -1,6 +1,8 @@
 // Failures that leave the process, and come back.
 #pragma once
 
+#include <string>
+
 #include <ray/error.hpp>
 
 #include "task/failure_codec.hpp"
@@ -12,5 +14,7 @@ FailureParts parts_of(const Failure& failure);
 /// An exception like the one that was thrown: of the same type where that is one of ours, of the
 /// standard library's, or registered; else a TaskError that says what it was.
 FailurePtr failure_from(FailureParts parts);
+/// What a call's error says behind the actor's name when ray::kill has ended it.
+std::string killed_words(int max_restarts, bool no_restart);
 
 }  // namespace ray::detail

@@ -1,6 +1,6 @@
 // The driver's side of worker processes: carries out what the node decides. Whoever waits for
-// something drives it (client_wait.cpp); a thread of its own does what takes long or must be done by
-// one that lives as long: starting processes, writing objects to disk and reading them back.
+// something drives it (client_wait.cpp); a thread of its own does what takes long or must be done
+// by one that lives as long: starting processes, writing objects to disk and reading them back.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "runtime/channel.hpp"
+#include "runtime/log_reader.hpp"
 #include "runtime/memory_monitor.hpp"
 #include "runtime/node.hpp"
 #include "runtime/spawner.hpp"
@@ -119,6 +120,7 @@ private:
   Descriptor watch_;  // epoll: bells, pidfds.
   Descriptor bell_;   // Rung by threads of this process.
   Spawner spawner_;
+  LogReader logs_;
 
   std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
 

@@ -1,28 +1,12 @@
 // Actors: from their creation to their end, and the calls in between.
 #include <algorithm>
 
+#include "runtime/failures.hpp"
 #include "runtime/node_state.hpp"
 #include "task/failure_codec.hpp"
 #include "task/text.hpp"
 
 namespace ray::detail {
-
-namespace {
-
-std::string actor_words(const ActorEntry& actor) {
-  const std::string& name = actor.spec.name.empty() ? actor.spec.class_name : actor.spec.name;
-  return "actor '" + printable(name) + "'";
-}
-
-std::string text_of(const Bytes& failure) {
-  try {
-    return decode_failure(failure).text;
-  } catch (const SerializationError&) {
-    return "(its failure cannot be read)";
-  }
-}
-
-}  // namespace
 
 // --- creation ---
 
@@ -43,6 +27,7 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
     return;
   }
   ActorEntry& actor = actors.add(id, spec);
+  ++living_actors;
   references.take(from, id);
   if (!spec.name.empty()) {
     actors.take_name(actor);
@@ -50,12 +35,21 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
   }
   if (spec.detached) references.hold(id);
   if (shut) {
-    actor_died(actor, failure(ErrorCode::actor_died,
-                              actor_words(actor) + " was not made: its runtime was shut down first",
-                              entry.spec.name));
+    actor_died(actor,
+               failure(ErrorCode::actor_died,
+                       actor_words(actor) + " ended: its runtime was shut down", entry.spec.name));
   } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
     actor_died(actor,
-               failure(ErrorCode::unschedulable, actor_words(actor) + " " + *why, entry.spec.name));
+               failure(ErrorCode::unschedulable, actor_words(actor) + " can never start: it " + *why, entry.spec.name));
+  } else if (living_actors >= limits.workers_max) {
+    // With the last process an actor would take what all tasks need, for as long as it lives.
+    actor_died(
+        actor,
+        failure(ErrorCode::unschedulable,
+                actor_words(actor) + " would be one of " + std::to_string(living_actors) +
+                    " actors, each in a process of its own, and there may be " +
+                    std::to_string(limits.workers_max) + " worker processes, one of them for tasks",
+                entry.spec.name));
   } else if (!broken.empty()) {
     actor_died(actor, extend_failure(broken, entry.spec.name));
   } else {
@@ -105,10 +99,12 @@ void Node::State::created(ClientId from, TaskEntry& creation, message::Done& don
     return;
   }
   creation.state = TaskState::waiting;
-  actor_died(actor, failure(ErrorCode::actor_died,
-                            "the constructor of " + actor_words(actor) +
-                                " threw: " + text_of(done.values[0].bytes),
-                            creation.spec.name));
+  std::string why = described(done.values[0].bytes);
+  if (!why.starts_with("actor ")) why = actor_words(actor) + " could not start: " + why;
+  if (actor.restarts != 0) {
+    why += " (after " + std::to_string(actor.restarts) + " restarts, all that max_restarts allows)";
+  }
+  actor_died(actor, failure(ErrorCode::actor_died, why, creation.spec.name));
 }
 
 /// The actor has no use for its process any more, which ends in order.
@@ -174,6 +170,7 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
   ActorEntry* actor = actors.find(worker.actor);
   if (actor != nullptr && actor->worker != worker.client) actor = nullptr;
   const bool restarts = actor != nullptr && !shut && actor->may_restart();
+  const bool killed = actor != nullptr && std::exchange(actor->killed, false);
   const std::string died = "worker process " + std::to_string(worker.pid) + " " + how;
   TaskEntry* creation = actor != nullptr ? find_task(actor->id) : nullptr;
   if (creation != nullptr) {
@@ -192,11 +189,14 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
       requeue(*entry, true);
     } else {
       entry->state = TaskState::waiting;
-      const std::string whose = actor != nullptr ? actor_words(*actor) + " died: " : "";
-      fail_task(*entry, failure(ErrorCode::actor_died,
-                                whose + died + " while it ran " + task_words(*entry) +
-                                    ", which may have run in part",
-                                entry->spec.name));
+      const std::string whose = actor != nullptr ? actor_words(*actor) : "its actor";
+      const std::string why =
+          killed ? whose +
+                       " was killed by ray::kill while this call ran, and starts again; calls "
+                       "with ActorOptions::max_task_retries would be repeated"
+                 : whose + " died: " + died + " while it ran " + task_words(*entry) +
+                       ", which may have run in part";
+      fail_task(*entry, failure(ErrorCode::actor_died, why, entry->spec.name));
     }
   }
   for (TaskEntry* entry : waiting) {
@@ -235,6 +235,7 @@ void Node::State::restart(ActorEntry& actor) {
 void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
   if (actor.state == ActorEntry::State::dead) return;
   actor.state = ActorEntry::State::dead;
+  --living_actors;
   actor.failure = why;
   actors.drop_name(actor);
   for (const std::uint64_t call : actors.unsent(actor)) {
@@ -265,7 +266,9 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
 /// The actor will not be made again.
 void Node::State::end_creation(ActorEntry& actor) {
   TaskEntry* creation = find_task(actor.id);
-  if (creation == nullptr || creation->decided) return;
+  if (creation == nullptr) return;
+  creation->revived = false;
+  if (creation->decided) return;
   leave_process(actor, *creation);
   if (creation->state == TaskState::kept) {
     --kept;
@@ -280,6 +283,7 @@ void Node::State::end_creation(ActorEntry& actor) {
 
 void Node::State::unreferenced_actor(ActorEntry& actor) {
   // Its calls hold it: there are none any more.
+  if (actor.state != ActorEntry::State::dead) --living_actors;
   end_creation(actor);
   actors.erase(actor.id);
 }
@@ -287,10 +291,18 @@ void Node::State::unreferenced_actor(ActorEntry& actor) {
 void Node::State::handle(ClientId, message::KillActor& said) {
   ActorEntry* actor = actors.find(said.actor);
   if (actor == nullptr || actor->state == ActorEntry::State::dead) return;
+  const bool dying = actor->killed || actor->worker == 0;
+  const std::int32_t restarts = actor->restarts + (actor->killed ? 1 : 0);
   if (actor->worker != 0) kill(actor->worker, "ray::kill");
-  if (!said.no_restart) return;
-  actor_died(*actor,
-             failure(ErrorCode::actor_died, actor_words(*actor) + " was killed by ray::kill"));
+  if (said.no_restart || (actor->spec.max_restarts >= 0 && restarts >= actor->spec.max_restarts)) {
+    actor_died(*actor, failure(ErrorCode::actor_died,
+                               actor_words(*actor) +
+                                   killed_words(actor->spec.max_restarts, said.no_restart)));
+  } else if (dying) {
+    ++actor->restarts;  // It has not begun to start again.
+  } else {
+    actor->killed = true;
+  }
 }
 
 }  // namespace ray::detail

@@ -27,11 +27,11 @@ void Node::State::handle(ClientId, message::Cancel& said) {
     }
   }
   for (const std::uint64_t id : ids) {
-    if (TaskEntry* found = find_task(id)) cancel(*found, said.force);
+    if (TaskEntry* found = find_task(id)) cancel(*found, said.force, id == said.task);
   }
 }
 
-void Node::State::cancel(TaskEntry& entry, bool force) {
+void Node::State::cancel(TaskEntry& entry, bool force, bool itself) {
   if (entry.state == TaskState::kept || entry.spec.creates) return;
   const std::uint64_t id = entry.spec.id();
   const bool running = entry.state == TaskState::running;
@@ -39,7 +39,11 @@ void Node::State::cancel(TaskEntry& entry, bool force) {
   // One that has no use any more may run on: force ends it.
   if (!entry.decided) {
     fail_task(entry, failure(ErrorCode::task_cancelled,
-                             task_words(entry) + " was cancelled by ray::cancel", entry.spec.name));
+                             task_words(entry) +
+                                 (itself ? " was cancelled by ray::cancel"
+                                         : " was cancelled together with the task that had started "
+                                           "it; to spare it, cancel with {.recursive = false}"),
+                             entry.spec.name));
     if (worker != 0) send(worker, message::CancelTask{id});
   }
   if (worker == 0 || !force) return;
@@ -62,7 +66,8 @@ void Node::State::shut_down() {
   if (std::exchange(shut, true)) return;
   for (const std::uint64_t id : actors.ids()) {
     if (ActorEntry* actor = actors.find(id)) {
-      actor_died(*actor, failure(ErrorCode::actor_died, "the actor's runtime was shut down first"));
+      actor_died(*actor, failure(ErrorCode::actor_died,
+                                 actor_words(*actor) + " ended: its runtime was shut down"));
     }
   }
   std::vector<std::uint64_t> ids;
@@ -78,9 +83,11 @@ void Node::State::shut_down() {
       continue;
     }
     const bool call = entry->spec.kind == TaskKind::actor_call;
-    fail_task(*entry, failure(call ? ErrorCode::actor_died : ErrorCode::task_cancelled,
-                              task_words(*entry) + " did not end: its runtime was shut down first",
-                              entry->spec.name));
+    fail_task(*entry,
+              failure(call ? ErrorCode::actor_died : ErrorCode::task_cancelled,
+                      task_words(*entry) +
+                          " did not end: its runtime was shut down first; get its result before",
+                      entry->spec.name));
   }
   for (const ClientId client : leases.clients()) {
     const PoolWorker::Phase phase = leases.find(client)->phase;

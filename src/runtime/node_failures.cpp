@@ -34,6 +34,12 @@ const char* class_of_code(ErrorCode code) {
   }
 }
 
+std::string words_of(const ActorSpec& spec) {
+  std::string words = "actor " + printable(spec.class_name);
+  if (!spec.name.empty()) words += " \"" + printable(spec.name) + "\"";
+  return words;
+}
+
 }  // namespace
 
 Bytes Node::State::failure(ErrorCode code, const std::string& text, std::string_view task) {
@@ -47,6 +53,26 @@ Bytes Node::State::failure(ErrorCode code, const std::string& text, std::string_
 
 std::string Node::State::task_words(const TaskEntry& entry) {
   return "task '" + printable(entry.spec.name) + "'";
+}
+
+std::string Node::State::actor_words(const ActorEntry& actor) { return words_of(actor.spec); }
+
+std::string Node::State::described(const Bytes& failure) {
+  try {
+    const FailureParts parts = decode_failure(failure);
+    if (parts.type.empty() || parts.text.empty()) return parts.type + parts.text;
+    return parts.type + ": " + parts.text;
+  } catch (const SerializationError&) {
+    return "(its failure cannot be read)";
+  }
+}
+
+Bytes Node::State::failed_need(const TaskEntry& entry, const Bytes& why) {
+  if (!entry.spec.creates) return extend_failure(why, entry.spec.name);
+  return failure(ErrorCode::actor_died,
+                 words_of(*entry.spec.creates) +
+                     " could not start: an argument of its constructor failed: " + described(why),
+                 entry.spec.name);
 }
 
 }  // namespace ray::detail

@@ -1,13 +1,19 @@
 #include "runtime/worker_process.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
+#include <optional>
+#include <string>
 
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
@@ -204,6 +210,46 @@ const bool started_as_worker = [] {
          worker_start().is_worker;
 }();
 
+/// What this process prints. The mutex is held while a mark is written.
+struct Output {
+  std::mutex mutex;
+  bool shown = false;
+  std::optional<std::string> name;
+};
+Output& output() {
+  static auto* instance = new Output;  // Threads may print while the process ends.
+  return *instance;
+}
+
+void write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno != EINTR) return;
+    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void flush_output() {
+  std::cout.flush();  // Where it does not write through to stdout.
+  std::clog.flush();
+  std::fflush(nullptr);
+}
+
+/// What the program has printed until now its driver prints as well: it is not shown.
+void begin_output(bool shown) {
+  flush_output();
+  SystemFault fault;
+  if (!shown) {
+    const Descriptor nothing(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!nothing || !redirect_output(nothing, nothing, fault)) give_up(fault.text());
+  }
+  {
+    const std::lock_guard lock(output().mutex);
+    output().shown = shown;
+  }
+  name_output("");
+}
+
 /// Waits for the node's first message.
 class Greeting final : public Channel::Receiver {
 public:
@@ -221,6 +267,16 @@ public:
 }  // namespace
 
 bool is_worker_process() { return started_as_worker; }
+
+void name_output(std::string_view name) {
+  const std::lock_guard lock(output().mutex);
+  if (!output().shown || output().name == name) return;
+  output().name = name;
+  std::fflush(stdout);  // What another task began.
+  const std::string mark = log_mark(name);
+  write_all(STDOUT_FILENO, mark);
+  write_all(STDERR_FILENO, mark);
+}
 
 void serve_as_worker(void (*enter)(Engine& engine)) {
   WorkerStart& start = worker_start();
@@ -242,15 +298,17 @@ void serve_as_worker(void (*enter)(Engine& engine)) {
   RuntimeOptions options;
   InputArchive in(greeting.welcome_->options);
   in(options);
+  begin_output(options.log_to_driver);
+  const bool traced = std::exchange(options.task_events, false);  // The node records them.
   auto* engine = new Engine(options, Engine::WorkerRole{});
   Client& client = *engine->parts().client;
   WorkerChannel& opened = *channel;
   opened.set_receiver(client);
-  client.open(std::move(channel), *greeting.welcome_);
+  client.open(std::move(channel), *greeting.welcome_, traced);
   for (Message& message : greeting.early) client.receive(std::move(message));
   enter(*engine);
   client.work();
-  std::fflush(nullptr);
+  flush_output();
   ::_exit(0);
 }
 

@@ -248,7 +248,7 @@ struct FindActor {
   std::string name;
   friend bool operator==(const FindActor&, const FindActor&) = default;
 };
-/// Answered by Answer. `what`: "status", "state", "resources", …
+/// Answered by Answer. `what`: "state", or "node" for less of it (runtime/node_report.hpp).
 struct Ask {
   std::uint64_t request = 0;
   std::string what;

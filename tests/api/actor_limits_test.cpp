@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+namespace actor_limits_test {
+
 namespace {
 
 using probes::eventually;
@@ -201,7 +203,7 @@ TEST_CASE("a plain kill ends an actor for good whatever its restarts") {
 }
 
 TEST_CASE("calls with max_task_retries survive a restart, those without fail") {
-  static std::atomic<int> tries{0};
+  static probes::Shared<int> tries;
   static probes::Gate inside;
   struct Restarted {
     int first_hangs() {
@@ -222,7 +224,7 @@ TEST_CASE("calls with max_task_retries survive a restart, those without fail") {
 }
 
 TEST_CASE("a constructor that fails is tried again within max_restarts") {
-  static std::atomic<int> made{0};
+  static probes::Shared<int> made;
   struct Slippery {
     Slippery() {
       if (++made < 3) throw std::runtime_error("slipped");
@@ -270,10 +272,9 @@ TEST_CASE("more calls than max_pending_calls are refused and the others run") {
 }
 
 TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted") {
-  static std::unique_ptr<probes::Gate> gate;
   struct Slow {
-    int hold(int x) {
-      gate->pass();
+    int hold(probes::Gate gate, int x) {
+      gate.pass();
       return x;
     }
   };
@@ -281,7 +282,7 @@ TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted"
   constexpr std::size_t kLimit = 5;
   const Initialized runtime({.num_cpus = 2});
   for (int round = 0; round < probes::scaled(200); ++round) {
-    gate = std::make_unique<probes::Gate>();
+    const probes::Gate gate;
     auto slow = ray::actor<Slow>.options({.max_pending_calls = kLimit})();
     std::mutex mutex;
     std::vector<ray::ObjectRef<int>> accepted;
@@ -294,13 +295,13 @@ TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted"
         for (int i = 0; i < 4; ++i) {
           try {
             // What is refused for another reason is not counted.
-            ray::remote<&Slow::hold>.options({.concurrency_group = "none"})(slow, i);
+            ray::remote<&Slow::hold>.options({.concurrency_group = "none"})(slow, gate, i);
           } catch (const ray::InvalidArgumentError&) {
             const std::lock_guard lock(mutex);
             ++unknown_groups;
           }
           try {
-            auto ref = ray::remote<&Slow::hold>(slow, i);
+            auto ref = ray::remote<&Slow::hold>(slow, gate, i);
             const std::lock_guard lock(mutex);
             accepted.push_back(std::move(ref));
           } catch (const ray::PendingCallsLimitExceededError&) {
@@ -311,7 +312,7 @@ TEST_CASE("threads that race never exceed max_pending_calls, and none is wasted"
     for (std::thread& thread : threads) thread.join();
     CHECK(unknown_groups == kThreads * 4);
     CHECK(accepted.size() == kLimit);
-    gate->open();
+    gate.open();
     ray::get(accepted);
     CHECK(eventually([] {
       const auto actors = ray::state().actors;
@@ -402,7 +403,8 @@ TEST_CASE("a task that waits for a method that waits for a task ends on any numb
   }
 }
 
-TEST_CASE("a driver that runs a method itself counts as one that may go on") {
+// In threads only: max_threads.
+TEST_CASE("a driver that runs a method itself counts as one that may go on", "[threads]") {
   static probes::Gate held;
   struct Waiter {
     int ready() { return 1; }
@@ -434,18 +436,18 @@ TEST_CASE("an actor whose argument fails later could not start, and says why") {
     Built(int, int) {}
     int value() { return 1; }
   };
-  static constexpr auto fails = [](std::shared_ptr<probes::Gate> gate) -> int {
-    gate->pass();
+  static constexpr auto fails = [](probes::Gate gate) -> int {
+    gate.pass();
     throw std::runtime_error("no number");
   };
   ray::Runtime rt({.num_cpus = 1});
-  const auto gate = std::make_shared<probes::Gate>();
+  const probes::Gate gate;
   const auto number = rt.remote<fails>(gate);
   const auto one = rt.actor<Built>(number);
   const auto two = rt.actor<Built>(number, 2);
   const auto restarts = rt.actor_with<Built>({.max_restarts = 2})(number);
   const auto value = rt.remote<&Built::value>(one);
-  gate->open();
+  gate.open();
   const std::string text = probes::complaint([&] { rt.get(value, kDeadline); });
   CHECK(text.find("could not start") != std::string::npos);
   CHECK(text.find("no number") != std::string::npos);
@@ -467,3 +469,5 @@ TEST_CASE("a call on an actor whose runtime has ended gives a reference that fai
   CHECK_THROWS_AS(ray::get(value), ray::ActorDiedError);
   CHECK_THROWS_AS(ray::get(std::get<1>(ray::remote<&Plain::both>(actor))), ray::ActorDiedError);
 }
+
+}  // namespace actor_limits_test

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <vector>
 
+namespace actor_pool_test {
+
 namespace {
 
 struct Worker {
@@ -168,3 +170,5 @@ TEST_CASE("a pool without actors keeps what is submitted until it gets one") {
   pool.push(rt.actor<Worker>());
   CHECK(pool.get_next<int>() == 4);
 }
+
+}  // namespace actor_pool_test

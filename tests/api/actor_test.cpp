@@ -14,6 +14,8 @@
 #include <tuple>
 #include <vector>
 
+namespace actor_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -242,8 +244,8 @@ TEST_CASE("a task makes an actor and returns its handle") {
 }
 
 TEST_CASE("the destructor runs when the last handle goes, after the calls that were made") {
-  static std::atomic<int> destroyed{0};
-  static std::atomic<int> calls{0};
+  static probes::Shared<int> destroyed;
+  static probes::Shared<int> calls;
   struct Mortal {
     ~Mortal() { destroyed = 1 + calls; }
     void call() { ++calls; }
@@ -261,7 +263,7 @@ TEST_CASE("the destructor runs when the last handle goes, after the calls that w
 }
 
 TEST_CASE("the destructor runs when the runtime ends, and before that on kill") {
-  static std::atomic<int> destroyed{0};
+  static probes::Shared<int> destroyed;
   struct Mortal {
     ~Mortal() { ++destroyed; }
     int number() { return 1; }
@@ -305,7 +307,7 @@ TEST_CASE("a killed actor fails its calls, waiting and later ones") {
 TEST_CASE("the error of a call to a dead actor says why it is dead") {
   static probes::Gate gate;
   static probes::Gate inside[2];
-  static std::atomic<int> made{0};
+  static probes::Shared<int> made;
   struct Mortal {
     explicit Mortal(bool throws) {
       if (throws) throw std::runtime_error("no such file");
@@ -392,7 +394,7 @@ TEST_CASE("actors are found by name from anywhere in the runtime") {
 }
 
 TEST_CASE("get_if_exists makes one actor however many ask at once") {
-  static std::atomic<int> made{0};
+  static probes::Shared<int> made;
   struct Single {
     Single() { ++made; }
     int number() { return 4; }
@@ -449,3 +451,5 @@ TEST_CASE("an empty handle, and one that outlived its runtime, give errors and d
   const auto call = [&] { outer.get(outer.remote<&Counter::value>(counter), kDeadline); };
   CHECK_THROWS_AS(call(), ray::Error);
 }
+
+}  // namespace actor_test

@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+namespace array_test {
+
 namespace {
 
 double sum_span(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
@@ -42,14 +44,21 @@ TEST_CASE("an array is filled by index, by iteration and as a span") {
   CHECK(sum_span(view) == 10);
 }
 
-TEST_CASE("an array that was put is read in place") {
+// In threads only: an address says nothing in another process.
+TEST_CASE("an array that was put is read in place", "[threads]") {
   ray::Runtime rt({.num_cpus = 2});
   ray::Array<double> a = iota(100'000);
   const double* data = a.data();
   const auto ref = rt.put(std::move(a));
   CHECK(rt.get(ref).data() == data);
   CHECK(rt.get(rt.remote<place>(ref)) == reinterpret_cast<std::uintptr_t>(data));
+}
+
+TEST_CASE("an array that was put is read by tasks") {
+  ray::Runtime rt({.num_cpus = 2});
+  const auto ref = rt.put(iota(100'000));
   CHECK(rt.get(rt.remote<sum>(ref)) == 100'000.0 * 99'999 / 2);
+  CHECK(rt.get(ref)[99'999] == 99'999);
 }
 
 TEST_CASE("a task returns an array and another reads it") {
@@ -98,3 +107,5 @@ TEST_CASE("an absurd size of an array is refused and does not crash") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK_THROWS(ray::Array<double>(std::numeric_limits<std::size_t>::max() / 4));
 }
+
+}  // namespace array_test

@@ -3,6 +3,7 @@
 
 #include <ray/ray.hpp>
 
+#include "api/mailbox.hpp"
 #include "api/probes.hpp"
 
 #include <atomic>
@@ -13,9 +14,12 @@
 #include <tuple>
 #include <vector>
 
+namespace cancel_test {
+
 namespace {
 
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 using probes::eventually;
 using probes::kDeadline;
 
@@ -24,6 +28,7 @@ int same(int x) { return x; }
 struct Child;
 struct Alone;
 struct Forever;
+struct Held;
 
 template <class Tag>
 probes::Gate gate;
@@ -34,7 +39,7 @@ int hold(int x) {
 }
 
 template <class Tag>
-std::atomic<int> ran{0};
+probes::Shared<int> ran;
 template <class Tag>
 int counted(int x) {
   ++ran<Tag>;
@@ -171,24 +176,24 @@ TEST_CASE("a cancelled parent takes its children with it") {
 }
 
 TEST_CASE("recursive false leaves the children alone") {
-  static ray::ObjectRef<int> child;
+  using Box = probes::Mailbox<ray::ObjectRef<int>>;
   static probes::Gate child_exists, parent_may_go;
-  constexpr auto parent = [] {
-    child = ray::remote<hold<struct Alone>>(6);
+  constexpr auto parent = [](const Box& box) {
+    box.put(ray::remote<hold<struct Alone>>(6));
     child_exists.open();
     parent_may_go.pass();
     return 1;
   };
   ray::Runtime rt({.num_cpus = 2});
   const probes::OpenAtExit guard(gate<struct Alone>);
-  const auto ref = rt.remote<parent>();
+  const Box box(rt);
+  const auto ref = rt.remote<parent>(box);
   child_exists.pass();
   rt.cancel(ref, {.recursive = false});
   parent_may_go.open();
   CHECK_THROWS_AS(rt.get(ref, kDeadline), ray::TaskCancelledError);
   gate<struct Alone>.open();
-  CHECK(rt.get(child, kDeadline) == 6);
-  child = {};
+  CHECK(rt.get(box.get(), kDeadline) == 6);
 }
 
 TEST_CASE("a task that waits in get is released by cancel") {
@@ -209,7 +214,7 @@ TEST_CASE("a task that waits in get is released by cancel") {
 }
 
 TEST_CASE("cancelling during retries ends them") {
-  static std::atomic<int> tries{0};
+  static probes::Shared<int> tries;
   constexpr auto fails = []() -> int {
     ++tries;
     throw std::runtime_error("again");
@@ -295,47 +300,56 @@ TEST_CASE("cancelling a task that waits for CPUs lets those behind it start") {
   ray::shutdown();
 }
 
+namespace {
+
+std::string text_of(const ray::ObjectRef<int>& ref) {
+  const auto result = ray::try_get(ref, kDeadline);
+  return result.has_value() ? "a value" : result.error().what();
+}
+
+}  // namespace
+
 TEST_CASE("the error of a cancelled task says what cancelled it") {
-  static constexpr auto text_of = [](const auto& ref) -> std::string {
-    const auto result = ray::try_get(ref, kDeadline);
-    return result.has_value() ? "a value" : result.error().what();
-  };
-  const auto says = [](const std::string& text, const char* part) {
-    INFO(text);
-    return text.find(part) != std::string::npos;
-  };
+  using Box = probes::Mailbox<ray::ObjectRef<int>>;
   static probes::Gate inside, parted;
-  static ray::ObjectRef<int> child;
-  constexpr auto parent = [] {
-    child = ray::remote<same>(1);
+  constexpr auto parent = [](const Box& box) {
+    box.put(ray::remote<same>(ray::remote<hold<Held>>(1)));
     inside.open();
     const auto token = ray::context().stop_token();
     eventually([&] { return token.stop_requested(); });
     parted.pass();
     return 0;
   };
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(parted), other_guard(gate<Held>);
+  const Box box(rt);
+  const auto running = rt.remote<parent>(box);
+  inside.pass();
+  const auto child = box.get();
+  rt.cancel(running);
+  CHECK_THAT(text_of(running), ContainsSubstring("was cancelled by ray::cancel"));
+  parted.open();
+  gate<Held>.open();
+  CHECK_THAT(text_of(child), ContainsSubstring("together with the task that had started it"));
+}
+
+// In threads only: it waits for a task of another runtime.
+TEST_CASE("the error of a task that its runtime did not end says so", "[threads]") {
+  static probes::Gate waits;
   ray::Runtime other({.num_cpus = 1});
   const probes::OpenAtExit opened(gate<Forever>);
   const auto never = other.remote<hold<Forever>>(1);
   ray::ObjectRef<int> late;
   {
     ray::Runtime rt({.num_cpus = 1});
-    const probes::OpenAtExit guard(parted);
-    const auto running = rt.remote<parent>();
-    inside.pass();
-    rt.cancel(running);
-    CHECK(says(text_of(running), "was cancelled by ray::cancel"));
-    parted.open();
-    CHECK(says(text_of(child), "together with the task that had started it"));
     constexpr auto awaits = [](ray::ObjectRef<int> ref) -> ray::Task<int> {
-      started<Forever>.open();
+      waits.open();
       co_return co_await ref;
     };
     late = rt.remote<awaits>(never);
-    started<Forever>.pass();
+    waits.pass();
   }
-  CHECK(says(text_of(late), "its runtime was shut down"));
-  child = {};
+  CHECK_THAT(text_of(late), ContainsSubstring("its runtime was shut down"));
 }
 
 namespace {
@@ -343,7 +357,7 @@ namespace {
 /// An element of a tuple or a stream that does something when it is moved or destroyed.
 template <class Tag>
 struct Meddler {
-  inline static std::atomic<bool> armed{false};
+  inline static probes::Shared<bool> armed;
   inline static std::function<void()> when_moved;
   inline static std::function<void()> when_destroyed;
 
@@ -367,10 +381,11 @@ struct Meddler {
 
 }  // namespace
 
-TEST_CASE("an element of a tuple that cancels its own task when moved does no harm") {
+// In threads only: the moves are those of one process.
+TEST_CASE("an element of a tuple that cancels its own task when moved does no harm", "[threads]") {
   using Own = Meddler<struct OwnTag>;
   static ray::ObjectRef<int> second;
-  static std::atomic<int> cancels{0};
+  static probes::Shared<int> cancels;
   constexpr auto both = [] {
     gate<OwnTag>.pass();
     return Own::pair();
@@ -394,7 +409,8 @@ TEST_CASE("an element of a tuple that cancels its own task when moved does no ha
   }
 }
 
-TEST_CASE("a cancel does not wait for an element of a tuple that is slow to move") {
+// In threads only: the moves are those of one process.
+TEST_CASE("a cancel does not wait for an element of a tuple that is slow to move", "[threads]") {
   using Slow = Meddler<struct SlowTag>;
   static probes::Gate moving;
   constexpr auto both = [] { return Slow::pair(); };
@@ -413,7 +429,9 @@ TEST_CASE("a cancel does not wait for an element of a tuple that is slow to move
   Slow::armed = false;
 }
 
-TEST_CASE("an element of a tuple that throws when moved has failed, and the others have not") {
+// In threads only: the moves are those of one process.
+TEST_CASE("an element of a tuple that throws when moved has failed, and the others have not",
+          "[threads]") {
   using Bad = Meddler<struct BadTag>;
   constexpr auto both = [] { return Bad::pair(); };
   Bad::when_moved = [] { throw std::domain_error("cannot be moved"); };
@@ -436,10 +454,12 @@ TEST_CASE("tuples that end while they are cancelled have all of their elements o
   }
 }
 
-TEST_CASE("an unread item of a cancelled stream may cancel its own task when destroyed") {
+// In threads only: the items are destroyed in one process.
+TEST_CASE("an unread item of a cancelled stream may cancel its own task when destroyed",
+          "[threads]") {
   using Item = Meddler<struct ItemTag>;
   static ray::ObjectRef<Item> first;
-  static std::atomic<int> cancels{0};
+  static probes::Shared<int> cancels;
   constexpr auto items = []() -> ray::Generator<Item> {
     co_yield Item(1);
     gate<ItemTag>.pass();
@@ -465,3 +485,5 @@ TEST_CASE("an unread item of a cancelled stream may cancel its own task when des
   Item::armed = false;
   first = {};
 }
+
+}  // namespace cancel_test

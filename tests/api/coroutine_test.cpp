@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+namespace coroutine_test {
+
 namespace {
 
 using probes::kDeadline;
@@ -155,7 +157,9 @@ TEST_CASE("the arguments of a coroutine live as long as it does") {
   CHECK(rt.get(ref, kDeadline) == 1004);
 }
 
-TEST_CASE("values in the frame of a coroutine are destroyed, also when the runtime ends first") {
+// In threads only: a process that ends destroys nothing.
+TEST_CASE("values in the frame of a coroutine are destroyed, also when the runtime ends first",
+          "[threads]") {
   struct FrameTag;
   using Counted = probes::Counted<FrameTag>;
   static probes::Gate gate;
@@ -204,7 +208,9 @@ Detached tell(ray::ObjectRef<int> ref, Told& told) {
 
 }  // namespace
 
-TEST_CASE("a user's own coroutine goes on where what it awaits ends after its runtime") {
+// In threads only: it gives references of one runtime to tasks of another.
+TEST_CASE("a user's own coroutine goes on where what it awaits ends after its runtime",
+          "[threads]") {
   static probes::Gate gate;
   constexpr auto hold = [] {
     gate.pass();
@@ -230,3 +236,5 @@ TEST_CASE("a user's own coroutine goes on where what it awaits ends after its ru
   REQUIRE(probes::eventually([&] { return by_worker.ended.load(); }));
   CHECK(by_worker.text.find("shut down") != std::string::npos);
 }
+
+}  // namespace coroutine_test

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace destructors_test {
+
 namespace {
 
 using probes::eventually;
@@ -34,13 +36,20 @@ public:
     if (ray::get(ray::remote<plus_one>(ray::put(2))) == 3) ++ended_;
   }
 
+  /// Whether so many have ended well; in processes each of them may have been in several.
   static bool ended(int count) {
-    return eventually([count] { return ended_ == count; });
+    return eventually(
+        [count] { return probes::in_processes() ? ended_ >= count : ended_ == count; });
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(alive_);
   }
 
 private:
   bool alive_ = true;
-  inline static std::atomic<int> ended_{0};
+  inline static probes::Shared<int> ended_;
 };
 
 template <class Tag>
@@ -182,8 +191,8 @@ TEST_CASE("a destructor that waits for another task at the end of its own gives 
     ~Waits() {
       if (ref && ray::get(ref) == 1) ++ended();
     }
-    static std::atomic<int>& ended() {
-      static std::atomic<int> count{0};
+    static probes::Shared<int>& ended() {
+      static probes::Shared<int> count;
       return count;
     }
   };
@@ -222,7 +231,7 @@ TEST_CASE("what a destructor makes at the end of a task is a child of that task"
       if (alive) ray::remote<plus_one>.options({.name = "of a destructor"})(1);
     }
   };
-  static ray::TaskId id;
+  static probes::Shared<ray::TaskId> id;
   static probes::Gate opened;
   constexpr auto gives = [] {
     id = ray::context().task_id();
@@ -242,7 +251,7 @@ TEST_CASE("what a destructor makes at the end of a task is a child of that task"
     return ray::TaskId{};
   };
   REQUIRE(eventually([&] { return child() != ray::TaskId{}; }));
-  CHECK(child() == id);
+  CHECK(child() == id.load());
 }
 
 TEST_CASE("a destructor that waits for a task which waits leaves nothing ready behind") {
@@ -257,8 +266,7 @@ TEST_CASE("a destructor that waits for a task which waits leaves nothing ready b
     for (int i = 0; i < 200; ++i) ref = ray::remote<next>(ref);
     return ray::get(ref);
   };
-  static std::atomic<int> ended;
-  ended = 0;
+  static probes::Shared<int> ended;
   struct Waits {
     int rounds = 0;
     explicit Waits(int n) : rounds(n) {}
@@ -276,3 +284,5 @@ TEST_CASE("a destructor that waits for a task which waits leaves nothing ready b
     REQUIRE(probes::eventually([&] { return ended == round; }));
   }
 }
+
+}  // namespace destructors_test

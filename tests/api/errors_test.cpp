@@ -12,14 +12,29 @@
 #include <thread>
 #include <vector>
 
+namespace errors_test {
+
 namespace {
 
 using probes::kDeadline;
 
+/// Comes back from another process as itself, for it says how.
 struct OwnError : std::runtime_error {
-  OwnError(const std::string& text, int number) : std::runtime_error(text), code(number) {}
+  explicit OwnError(const std::string& text = {}, int number = 0)
+      : std::runtime_error(text), code(number) {}
+  template <class Archive>
+  void save(Archive& archive) const {
+    archive(std::string(what()), code);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    std::string text;
+    archive(text, code);
+    static_cast<std::runtime_error&>(*this) = std::runtime_error(text);
+  }
   int code;
 };
+const bool registered = (ray::register_exception<OwnError>(), true);
 struct NotAnException {
   int number;
 };
@@ -37,7 +52,7 @@ void void_throws() { throw std::range_error("void"); }
 int next(int x) { return x + 1; }
 int add(int a, int b) { return a + b; }
 
-std::atomic<int> runs{0};
+probes::Shared<int> runs;
 int counted(int x) {
   ++runs;
   return x;
@@ -75,7 +90,8 @@ TEST_CASE("get throws what the task threw, in its own type") {
   }
 }
 
-TEST_CASE("what is not an exception of the standard library comes out as itself too") {
+// In threads only: such a one cannot be sent.
+TEST_CASE("what is not an exception of the standard library comes out as itself too", "[threads]") {
   ray::Runtime rt({.num_cpus = 1});
   try {
     rt.get(rt.remote<throws_int>());
@@ -131,7 +147,6 @@ TEST_CASE("try_get gives a TaskError with the type, the trail and the original")
 }
 
 TEST_CASE("a task that depends on a failed object fails with it and does not run") {
-  runs = 0;
   ray::Runtime rt({.num_cpus = 1});
   const auto bad = rt.remote<throws_own>(5);
   const auto child = rt.remote<counted>(bad);
@@ -211,7 +226,8 @@ TEST_CASE("a very long text is cut in an error that quotes it") {
   CHECK(std::string(result.error().what()).size() <= 70'000);
 }
 
-TEST_CASE("a copy that throws while arguments are prepared fails the task") {
+// In threads only: no argument is copied where it is sent.
+TEST_CASE("a copy that throws while arguments are prepared fails the task", "[threads]") {
   ray::Runtime rt({.num_cpus = 1});
   const auto ref = rt.put(BadCopy());
   CHECK_THROWS_AS(rt.get(rt.remote<takes_bad_copy>(ref)), std::runtime_error);
@@ -278,3 +294,5 @@ TEST_CASE("every error of the library is an Error with a code of its own") {
   CHECK_THROWS_AS(throw ray::AuthenticationError("x"), ray::Error);
   CHECK(ray::DeadlockError("x").code() != ray::TaskCancelledError("x").code());
 }
+
+}  // namespace errors_test

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+namespace generator_test {
+
 namespace {
 
 using probes::eventually;
@@ -36,7 +38,7 @@ ray::Generator<int> fails_after(int n) {
 int twice(int x) { return 2 * x; }
 
 template <class Tag>
-std::atomic<int> produced{0};
+probes::Shared<int> produced;
 template <class Tag>
 ray::Generator<int> produces(int n) {
   for (int i = 0; i < n; ++i) {
@@ -176,7 +178,7 @@ TEST_CASE("back-pressure of one lets the producer be one ahead") {
 TEST_CASE("a stream that is dropped ends its task and frees what it made") {
   struct DropTag;
   using Counted = probes::Counted<DropTag>;
-  static std::atomic<bool> ended{false};
+  static probes::Shared<bool> ended;
   struct SetAtEnd {
     ~SetAtEnd() { ended = true; }
   };
@@ -228,7 +230,9 @@ TEST_CASE("streams and their references outlive the runtime") {
   refs.clear();
 }
 
-TEST_CASE("when all threads wait and none is left for what is ready, one gives up for the others") {
+// In threads only: max_threads.
+TEST_CASE("when all threads wait and none is left for what is ready, one gives up for the others",
+          "[threads]") {
   constexpr auto reads = [] {
     int sum = 0;
     for (const auto& ref : ray::remote<count_to>(3)) sum += ray::get(ref);
@@ -267,3 +271,5 @@ TEST_CASE("a generator that is tried again does not repeat what it gave before")
                          {.max_retries = 2, .retry_exceptions = true, .generator_backpressure = 1})(
                          7)) == std::vector<int>{0, 1, 2, 3, 4, 5, 6});
 }
+
+}  // namespace generator_test

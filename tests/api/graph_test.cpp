@@ -9,6 +9,8 @@
 #include <numeric>
 #include <vector>
 
+namespace graph_test {
+
 namespace {
 
 using probes::kDeadline;
@@ -111,12 +113,11 @@ TEST_CASE("objects that hold one another in a long list are freed without deep r
 }
 
 TEST_CASE("diamonds on diamonds run each task once") {
-  static std::atomic<int> runs{0};
+  static probes::Shared<int> runs;
   constexpr auto counted_add = [](int a, int b) {
     ++runs;
     return (a + b) % 1'000'003;
   };
-  runs = 0;
   ray::Runtime rt({.num_cpus = 2});
   auto ref = rt.put(1);
   int expected = 1;
@@ -219,7 +220,7 @@ TEST_CASE("a task passes its own future to others through main") {
 
 TEST_CASE("tasks run at the same time up to the number of CPUs and not beyond") {
   static probes::Meter meter;
-  static std::atomic<int> met{0};
+  static probes::Shared<int> met;
   constexpr auto meet = [] {
     const probes::Meter::Inside inside(meter);
     ++met;
@@ -262,3 +263,5 @@ TEST_CASE("many small tasks go through a runtime") {
   }
   CHECK(sum == 5L * count);
 }
+
+}  // namespace graph_test

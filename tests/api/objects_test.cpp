@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace objects_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -310,7 +312,9 @@ TEST_CASE("ids of objects are all different") {
   CHECK(ids.size() == 2000);
 }
 
-TEST_CASE("a parameter by value takes what cannot be copied with its last reference only") {
+// In threads only: each process has a copy of its own.
+TEST_CASE("a parameter by value takes what cannot be copied with its last reference only",
+          "[threads]") {
   constexpr auto take = [](std::unique_ptr<int> p) { return *p; };
   ray::Runtime rt({.num_cpus = 2});
   for (int i = 0; i < 1000; ++i) {
@@ -367,3 +371,5 @@ TEST_CASE("a reference stays when copying its value throws") {
   CHECK_THROWS_AS(rt.get(std::move(mine)), std::runtime_error);
   CHECK(mine == other);  // NOLINT(bugprone-use-after-move)
 }
+
+}  // namespace objects_test

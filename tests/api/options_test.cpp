@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace options_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -31,7 +33,7 @@ int same(int x) { return x; }
 template <class Tag>
 probes::Meter meter;
 template <class Tag>
-std::atomic<int> entered{0};
+probes::Shared<int> entered;
 
 /// Meets up to `want` others inside, or gives up after a moment, and notes how many there were.
 template <class Tag>
@@ -108,11 +110,9 @@ TEST_CASE("custom resources are counted") {
 }
 
 TEST_CASE("small and large tasks mixed never hold more than there is, and all end") {
-  static std::atomic<int> tenths{0}, most{0};
+  static probes::Shared<int> tenths, most;
   constexpr auto hold = [](int n) {
-    const int now = tenths += n;
-    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
-    }
+    most.raise(tenths += n);
     tenths -= n;
     return n;
   };
@@ -253,71 +253,71 @@ TEST_CASE("an actor that reserves the only CPU lends it while its one method wai
 TEST_CASE("a destructor that waits after its task's end has no CPUs to lend") {
   struct Waits {
     ray::ObjectRef<int> other;
-    std::shared_ptr<probes::Gate> entered;
+    probes::Gate entered;
     ~Waits() {
-      if (entered == nullptr) return;
-      entered->open();
+      if (!other) return;
+      entered.open();
       ray::get(other);
     }
     Waits(Waits&&) = default;
     Waits& operator=(Waits&&) = delete;
-    Waits(ray::ObjectRef<int> ref, std::shared_ptr<probes::Gate> gate)
-        : other(std::move(ref)), entered(std::move(gate)) {}
+    Waits(ray::ObjectRef<int> ref, probes::Gate gate) : other(std::move(ref)), entered(gate) {}
   };
-  constexpr auto passes = [](std::shared_ptr<probes::Gate> gate) {
-    gate->pass();
+  constexpr auto passes = [](probes::Gate gate) {
+    gate.pass();
     return 1;
   };
   struct Given {
     ray::ObjectRef<int> ref;
   };
-  constexpr auto makes = [](Given other, std::shared_ptr<probes::Gate> begin,
-                            std::shared_ptr<probes::Gate> entered) {
-    begin->pass();
+  constexpr auto makes = [](Given other, probes::Gate begin, probes::Gate entered) {
+    begin.pass();
     return Waits(other.ref, entered);
   };
   ray::Runtime rt({.num_cpus = 3});
-  const auto held = std::make_shared<probes::Gate>();
-  const auto begin = std::make_shared<probes::Gate>();
-  const auto entered = std::make_shared<probes::Gate>();
+  const probes::Gate held;
+  const probes::Gate begin;
+  const probes::Gate entered;
   const auto other = rt.remote<passes>(held);
-  REQUIRE(held->await_waiting(1));
+  REQUIRE(held.await_waiting(1));
   // Nobody wants its result, so the task's end destroys it.
   static_cast<void>(rt.with<makes>({.num_cpus = 2})(Given{other}, begin, entered));
-  REQUIRE(begin->await_waiting(1));
+  REQUIRE(begin.await_waiting(1));
   CHECK(rt.available_resources().at("CPU") == 0);
-  begin->open();
-  REQUIRE(eventually([&] { return entered->is_open(); }));
+  begin.open();
+  REQUIRE(eventually([&] { return entered.is_open(); }));
   const std::vector<ray::ObjectRef<int>> refs{other};
   CHECK(rt.wait(refs, {.timeout = 20ms}).ready.empty());  // The destructor sleeps by now.
   CHECK(rt.available_resources().at("CPU") == 2);
-  held->open();
+  held.open();
   CHECK(eventually([&] { return rt.available_resources().at("CPU") == 3; }));
 }
 
 TEST_CASE("a killed actor's CPUs are free when its last call is over, and not twice before") {
   struct Waits {
-    int waits(std::shared_ptr<probes::Gate> gate, std::vector<ray::ObjectRef<int>> refs) {
-      gate->open();
+    int waits(probes::Gate gate, std::vector<ray::ObjectRef<int>> refs) {
+      gate.open();
       return ray::get(refs.front());
     }
   };
-  constexpr auto passes = [](std::shared_ptr<probes::Gate> gate) {
-    gate->pass();
+  constexpr auto passes = [](probes::Gate gate) {
+    gate.pass();
     return 1;
   };
   ray::Runtime rt({.num_cpus = 2});
   auto actor = rt.actor_with<Waits>({.num_cpus = 2})();
-  const auto held = std::make_shared<probes::Gate>();
-  const auto entered = std::make_shared<probes::Gate>();
+  const probes::Gate held;
+  const probes::Gate entered;
   const auto other = rt.with<passes>({.num_cpus = 0})(held);
   const auto call = rt.remote<&Waits::waits>(actor, entered, std::vector{other});
-  REQUIRE(eventually([&] { return entered->is_open(); }));
+  REQUIRE(eventually([&] { return entered.is_open(); }));
   REQUIRE(eventually([&] { return rt.available_resources().at("CPU") == 2; }));  // It sleeps.
   rt.kill(actor);
   CHECK_THROWS_AS(rt.get(call, kDeadline), ray::ActorDiedError);
   CHECK(rt.available_resources().at("CPU") == 2);
-  held->open();
+  held.open();
   CHECK(rt.get(other, kDeadline) == 1);
   CHECK(eventually([&] { return rt.available_resources().at("CPU") == 2; }));
 }
+
+}  // namespace options_test

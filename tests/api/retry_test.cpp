@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+namespace retry_test {
+
 namespace {
 
 struct Initialized {
@@ -23,7 +25,7 @@ struct D;
 struct E;
 
 template <class Tag>
-std::atomic<int> tries{0};
+probes::Shared<int> tries;
 
 template <class Tag>
 int fails_first(int times) {
@@ -73,14 +75,13 @@ TEST_CASE("max_retries -1 goes on for ever") {
 }
 
 TEST_CASE("attempt counts the tries and the id stays") {
-  static std::atomic<int> wrong{0};
-  static std::atomic<int> last{-1};
-  static ray::TaskId id{};
+  static probes::Shared<int> wrong, tries;
+  static probes::Shared<ray::TaskId> id;
   constexpr auto attempts = [] {
     const int attempt = ray::context().attempt();
-    if (attempt != last.exchange(attempt) + 1) ++wrong;
+    if (attempt != tries++) ++wrong;
     if (attempt == 0) id = ray::context().task_id();
-    if (id != ray::context().task_id()) ++wrong;
+    if (id.load() != ray::context().task_id()) ++wrong;
     if (attempt < 3) throw std::runtime_error("again");
     return attempt;
   };
@@ -90,7 +91,7 @@ TEST_CASE("attempt counts the tries and the id stays") {
 }
 
 TEST_CASE("arguments are whole again for the next try, also those that were consumed") {
-  static std::atomic<int> count{0};
+  static probes::Shared<int> count;
   constexpr auto consumes = [](std::vector<int> mine, const std::string& text) {
     const std::vector<int> taken = std::move(mine);
     if (++count < 3) throw std::runtime_error("again");
@@ -108,7 +109,7 @@ TEST_CASE("dependents wait until the retries are over") {
 }
 
 TEST_CASE("a dependency that failed is no reason to try again") {
-  static std::atomic<int> ran{0};
+  static probes::Shared<int> ran;
   constexpr auto counts = [](int x) {
     ++ran;
     return x;
@@ -122,7 +123,7 @@ TEST_CASE("a dependency that failed is no reason to try again") {
 }
 
 TEST_CASE("many retries at once leave the resources whole") {
-  static std::atomic<int> throws{0};
+  static probes::Shared<int> throws;
   constexpr auto flaky = [](int x) {
     if (ray::context().attempt() < x % 4) {
       ++throws;
@@ -140,3 +141,5 @@ TEST_CASE("many retries at once leave the resources whole") {
   CHECK(throws == 600);
   CHECK(probes::eventually([] { return ray::available_resources() == ray::cluster_resources(); }));
 }
+
+}  // namespace retry_test

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+namespace runtime_test {
+
 namespace {
 
 using probes::complaint;
@@ -259,7 +261,6 @@ TEST_CASE("what this version does not do yet is refused at init and said so") {
   const auto says_not_yet = [](const ray::RuntimeOptions& options) {
     return contains(complaint([&] { ray::Runtime runtime(options); }), "not in this version yet");
   };
-  CHECK(says_not_yet({.num_cpus = 1, .isolation = ray::Isolation::processes}));
   CHECK(says_not_yet({.num_cpus = 1, .num_nodes = 3}));
   CHECK(says_not_yet({.num_cpus = 1, .address = "localhost:6379"}));
   CHECK(says_not_yet({.num_cpus = 1, .address = "auto"}));
@@ -388,7 +389,16 @@ TEST_CASE("a runtime that was shut down says so, keeps its options, and gives wa
   ray::shutdown();
 }
 
-TEST_CASE("a runtime is not shut down inside its own task, and goes on") {
+TEST_CASE("shutdown inside a task is refused, and the runtime goes on") {
+  constexpr auto ends_process = [] { ray::shutdown(); };
+  ray::init({.num_cpus = 1});
+  CHECK_THROWS_AS(ray::get(ray::remote<ends_process>()), ray::InvalidArgumentError);
+  CHECK(ray::get(ray::remote<add>(1, 2)) == 3);
+  ray::shutdown();
+}
+
+// In threads only: no worker process has the driver's runtimes.
+TEST_CASE("a runtime is not shut down inside its own task, and goes on", "[threads]") {
   constexpr auto ends_own = [] {
     ending->shutdown();
     return 0;
@@ -410,7 +420,9 @@ TEST_CASE("a runtime is not shut down inside its own task, and goes on") {
   ray::shutdown();
 }
 
-TEST_CASE("a runtime that is destroyed inside its own task ends the program with one line") {
+// In threads only: no worker process has the driver's runtime.
+TEST_CASE("a runtime that is destroyed inside its own task ends the program with one line",
+          "[threads]") {
   constexpr auto destroys = [] { ending.reset(); };
   const End end = end_of([&] {
     ending.emplace(ray::RuntimeOptions{.num_cpus = 1});
@@ -498,3 +510,5 @@ TEST_CASE("the runtime prints nothing unless asked") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK_FALSE(rt.status().empty());
 }
+
+}  // namespace runtime_test

@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+namespace state_test {
+
 namespace {
 
 using probes::complaint;
@@ -454,3 +456,5 @@ TEST_CASE("status shows what waits for which resources") {
   ray::kill(echo);
   CHECK(shows(rt, "(none)"));
 }
+
+}  // namespace state_test

@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+namespace wait_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -238,15 +240,17 @@ TEST_CASE("free wait acts on the current runtime") {
 }
 
 TEST_CASE("a driver hears of a task's timeout at once, since it does not run that task itself") {
-  constexpr auto long_one = [](std::shared_ptr<probes::Gate> gate) {
-    gate->pass();
+  constexpr auto long_one = [](probes::Gate gate) {
+    gate.pass();
     return 1;
   };
   ray::Runtime rt({.num_cpus = 1});
   for (int round = 0; round < 20; ++round) {
-    const auto gate = std::make_shared<probes::Gate>();
+    const probes::Gate gate;
     // The gate opens after the get only: who ran the task would wait for itself.
     CHECK_THROWS_AS(rt.get(rt.with<long_one>({.timeout = 1ms})(gate)), ray::TaskCancelledError);
-    gate->open();
+    gate.open();
   }
 }
+
+}  // namespace wait_test
