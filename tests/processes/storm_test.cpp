@@ -182,6 +182,7 @@ TEST_CASE("F32 calls that may be tried again all end well, in each caller's orde
         for (int i = 0; i < count; ++i) {
           const auto value = ray::try_get(refs[static_cast<std::size_t>(i)], faults::kDeadline);
           if (value && *value == i) ++right;
+          if (!value) std::printf("F32: call %d: %s\n", i, value.error().what());
         }
       });
     }
