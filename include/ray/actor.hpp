@@ -234,14 +234,13 @@ struct CreationOf final : Creation {
         [&](auto& held, std::size_t) { visit(context, held.object); });
   }
   inline static const RecordType type{typeid(CreationOf), &actor_class_name<C>, make_from};
-  inline static constexpr ObjectCodec codec = {
-      .write = nullptr,
-      .read = nullptr,
-      .results = 0,
-      .write_arguments = write_arguments,
-      .element = nullptr,
-    .stream = nullptr,
-      .type = &type};
+  inline static constexpr ObjectCodec codec = {.write = nullptr,
+                                               .read = nullptr,
+                                               .results = 0,
+                                               .write_arguments = write_arguments,
+                                               .element = nullptr,
+                                               .stream = nullptr,
+                                               .type = &type};
   static constexpr ObjectOps ops = {
       .destroy = destroy,
       .drop = [](Object*, std::uintptr_t) noexcept {},

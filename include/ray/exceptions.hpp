@@ -41,29 +41,29 @@ void register_exception() {
   static_assert(has_fields || std::is_constructible_v<E, const std::string&>,
                 "ray: an exception that travels can be made from a std::string, or has serialize() "
                 "(or save() and load()) and a default constructor");
-  detail::enter_exception_type(
-      {.type = &typeid(E),
-       .write =
-           [](OutputArchive& out, const std::exception& exception) {
-             if (typeid(exception) != typeid(E)) return false;
-             if constexpr (has_fields) {
-               out(dynamic_cast<const E&>(exception));
-             } else {
-               out(std::string(exception.what()));
-             }
-             return true;
-           },
-       .make = [](InputArchive& in) {
-         if constexpr (has_fields) {
-           E exception;
-           in(exception);
-           return std::make_exception_ptr(exception);
-         } else {
-           std::string text;
-           in(text);
-           return std::make_exception_ptr(E(text));
-         }
-       }});
+  detail::enter_exception_type({.type = &typeid(E),
+                                .write =
+                                    [](OutputArchive& out, const std::exception& exception) {
+                                      if (typeid(exception) != typeid(E)) return false;
+                                      if constexpr (has_fields) {
+                                        out(dynamic_cast<const E&>(exception));
+                                      } else {
+                                        out(std::string(exception.what()));
+                                      }
+                                      return true;
+                                    },
+                                .make =
+                                    [](InputArchive& in) {
+                                      if constexpr (has_fields) {
+                                        E exception;
+                                        in(exception);
+                                        return std::make_exception_ptr(exception);
+                                      } else {
+                                        std::string text;
+                                        in(text);
+                                        return std::make_exception_ptr(E(text));
+                                      }
+                                    }});
 }
 
 }  // namespace ray

@@ -61,7 +61,8 @@ void Client::leave_room(const void* data) {
 
 /// The value is stored already, but for what comes before its array.
 std::optional<Place> Client::stored_in_place(const OutputArchive& archive) {
-  if (archive.beside().size() != 1 || !fits_before_block(archive.bytes().size())) return std::nullopt;
+  if (archive.beside().size() != 1 || !fits_before_block(archive.bytes().size()))
+    return std::nullopt;
   const auto block = archive.beside()[0];
   const auto place = rooms_.take(block.data());
   if (!place) return std::nullopt;

@@ -305,7 +305,7 @@ void Engine::complete_remote(Task* task, std::uintptr_t seal) {
 void Engine::note_end(Task* task, std::uintptr_t seal) {
   const std::uintptr_t before = task->seal_state();
   const std::uintptr_t fate = before != kPending ? before : seal;
-  const TaskState state = !is_failure(fate)  ? TaskState::finished
+  const TaskState state = !is_failure(fate) ? TaskState::finished
                           : fate == kFailed ? TaskState::failed
                                             : TaskState::cancelled;
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);

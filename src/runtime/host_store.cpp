@@ -65,9 +65,8 @@ void Host::perform(decision::DropSpill&& drop) {
 void Host::show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes) {
   const auto found = segments_.find(segment);
   if (found == segments_.end() || !worker.segments.insert(segment).second) return;
-  const SegmentRecord record{.segment = segment,
-                             .writes = writes ? 1u : 0u,
-                             .size = found->second->bytes().size()};
+  const SegmentRecord record{
+      .segment = segment, .writes = writes ? 1u : 0u, .size = found->second->bytes().size()};
   SystemFault fault;
   std::optional<Descriptor> readable;
   int descriptor = found->second->descriptor();

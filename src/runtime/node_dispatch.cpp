@@ -109,7 +109,7 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
   leased.task = id;
   leased.function = entry.spec.function;
   leased.cpu = entry.spec.demand.cpu;
-  leased.plain = is_plain(entry.spec.demand);
+  leased.plain = is_plain_demand(entry.spec.demand);
   leased.nested = nested;
   entry.state = TaskState::sent;
   entry.nested = nested;
@@ -171,7 +171,7 @@ void Node::State::nest_awaited(TaskEntry& waits, ClientId client) {
     if (object == nullptr || object->state != ObjectState::pending) continue;
     TaskEntry* maker = find_task(object->producer);
     if (maker == nullptr || maker->spec.kind != TaskKind::task || maker->nest_at == client ||
-        !is_plain(maker->spec.demand)) {
+        !is_plain_demand(maker->spec.demand)) {
       continue;
     }
     maker->nest_at = client;

@@ -103,14 +103,14 @@ struct ObjectEntry {
 struct Node::State {
   explicit State(NodeLimits given);
 
-  using Left = ReferenceTable::Left;
+  using Left = ReferenceLedger::Left;
   using TaskState = TaskEntry::State;
   using ObjectState = ObjectEntry::State;
 
   NodeLimits limits;
   Leases leases;
   TaskQueue queue;
-  ReferenceTable references;
+  ReferenceLedger references;
   StoreIndex store;
   ActorTable actors;
   IdMap<TaskEntry> tasks;

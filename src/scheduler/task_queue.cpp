@@ -45,7 +45,7 @@ std::vector<TaskQueue::Woken> TaskQueue::sealed(std::uint64_t object) {
 }
 
 TaskQueue::Line& TaskQueue::line_of(const Demand& demand) {
-  if (is_plain(demand)) return plain_;
+  if (is_plain_demand(demand)) return plain_;
   Line& line = lines_[demand_key(demand)];
   if (line.count == 0) line.demand = demand;
   return line;

@@ -21,7 +21,7 @@ namespace ray::detail {
 /// CPUs that a plain task takes.
 inline constexpr std::int64_t kPlainCpu = 10'000;
 
-inline bool is_plain(const Demand& demand) {
+inline bool is_plain_demand(const Demand& demand) {
   return demand.cpu == kPlainCpu && demand.others.empty();
 }
 

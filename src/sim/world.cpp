@@ -372,7 +372,16 @@ void World::check_end() {
   }
 }
 
-SimReport simulate(const SimOptions& options) { return World(options).run(); }
+SimReport simulate(const SimOptions& options) {
+  World world(options);
+  try {
+    return world.run();
+  } catch (const std::exception& error) {
+    // The node never throws: the seed that makes it do so is worth knowing.
+    world.wrong(std::string("an exception: ") + error.what());
+    return world.report;
+  }
+}
 
 SimOptions options_of(std::uint64_t seed) {
   Random random(mixed(seed, 0x0b7));

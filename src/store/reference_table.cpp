@@ -4,12 +4,12 @@
 
 namespace ray::detail {
 
-void ReferenceTable::hold(std::uint64_t id) {
+void ReferenceLedger::hold(std::uint64_t id) {
   ++counts_[id];
   ++size_;
 }
 
-ReferenceTable::Left ReferenceTable::release(std::uint64_t id) {
+ReferenceLedger::Left ReferenceLedger::release(std::uint64_t id) {
   const auto found = counts_.find(id);
   if (found == counts_.end()) return Left::never_had;
   --size_;
@@ -18,14 +18,14 @@ ReferenceTable::Left ReferenceTable::release(std::uint64_t id) {
   return Left::none;
 }
 
-void ReferenceTable::take(ClientId client, std::uint64_t id, std::uint32_t count) {
+void ReferenceLedger::take(ClientId client, std::uint64_t id, std::uint32_t count) {
   clients_[client][id] += count;
   counts_[id] += count;
   size_ += count;
 }
 
-ReferenceTable::Left ReferenceTable::give_back(ClientId client, std::uint64_t id,
-                                               std::uint32_t count) {
+ReferenceLedger::Left ReferenceLedger::give_back(ClientId client, std::uint64_t id,
+                                                 std::uint32_t count) {
   const auto held = clients_.find(client);
   if (held == clients_.end()) return Left::never_had;
   const auto own = held->second.find(id);
@@ -40,7 +40,7 @@ ReferenceTable::Left ReferenceTable::give_back(ClientId client, std::uint64_t id
   return Left::none;
 }
 
-std::vector<std::uint64_t> ReferenceTable::bequeath(ClientId client) {
+std::vector<std::uint64_t> ReferenceLedger::bequeath(ClientId client) {
   std::vector<std::uint64_t> ids;
   const auto held = clients_.find(client);
   if (held == clients_.end()) return ids;
@@ -56,19 +56,19 @@ std::vector<std::uint64_t> ReferenceTable::bequeath(ClientId client) {
   return ids;
 }
 
-std::uint64_t ReferenceTable::count(std::uint64_t id) const {
+std::uint64_t ReferenceLedger::count(std::uint64_t id) const {
   const auto found = counts_.find(id);
   return found == counts_.end() ? 0 : found->second;
 }
 
-std::uint32_t ReferenceTable::count_of(ClientId client, std::uint64_t id) const {
+std::uint32_t ReferenceLedger::count_of(ClientId client, std::uint64_t id) const {
   const auto held = clients_.find(client);
   if (held == clients_.end()) return 0;
   const auto own = held->second.find(id);
   return own == held->second.end() ? 0 : own->second;
 }
 
-std::vector<ClientId> ReferenceTable::clients_of(std::uint64_t id) const {
+std::vector<ClientId> ReferenceLedger::clients_of(std::uint64_t id) const {
   std::vector<ClientId> clients;
   for (const auto& [client, ids] : clients_) {
     if (ids.contains(id)) clients.push_back(client);

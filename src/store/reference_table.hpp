@@ -12,7 +12,7 @@
 
 namespace ray::detail {
 
-class ReferenceTable {
+class ReferenceLedger {
 public:
   /// What is left after one was given back.
   enum class Left : std::uint8_t { some, none, never_had };

@@ -7,11 +7,12 @@ namespace ray {
 namespace detail {
 
 void throw_not_serializable(std::string_view type) {
-  throw SerializationError(
-      "ray: a value of type " + std::string(type) +
-      " cannot leave its process: it is no plain struct of up to " + std::to_string(kFieldsMax) +
-      " fields with defaults, and says nothing of itself; give it a member "
-      "template <class A> void serialize(A& archive) { archive(field, …); }, or pass what can be sent");
+  throw SerializationError("ray: a value of type " + std::string(type) +
+                           " cannot leave its process: it is no plain struct of up to " +
+                           std::to_string(kFieldsMax) +
+                           " fields with defaults, and says nothing of itself; give it a member "
+                           "template <class A> void serialize(A& archive) { archive(field, …); }, "
+                           "or pass what can be sent");
 }
 
 void throw_no_references(std::string_view type) {
@@ -74,8 +75,8 @@ void InputArchive::finish(std::string_view type) const {
 
 void InputArchive::read_raw(void* into, std::size_t size, std::string_view type) {
   if (size > remaining()) {
-    fail(type, std::to_string(size) + " more are needed, " + std::to_string(remaining()) +
-                   " are left");
+    fail(type,
+         std::to_string(size) + " more are needed, " + std::to_string(remaining()) + " are left");
   }
   if (size != 0) std::memcpy(into, bytes_.data() + at_, size);
   at_ += size;

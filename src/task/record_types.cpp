@@ -72,7 +72,8 @@ const RecordType* find_record_type(std::uint64_t id) {
 std::string_view why_not_sent(const RecordType& type) {
   const std::lock_guard lock(table_mutex);
   if (table().by_id[type.id].size() < 2) return {};
-  return "two files of the program have a function of this name, which only they can see (static, in "
+  return "two files of the program have a function of this name, which only they can see (static, "
+         "in "
          "an unnamed namespace, or a lambda in such a one): name one of them otherwise";
 }
 

@@ -2,11 +2,11 @@
 
 #include "store/reference_table.hpp"
 
-using ray::detail::ReferenceTable;
-using Left = ReferenceTable::Left;
+using ray::detail::ReferenceLedger;
+using Left = ReferenceLedger::Left;
 
 TEST_CASE("the last reference of all holders ends an id", "[node]") {
-  ReferenceTable table;
+  ReferenceLedger table;
   table.hold(1);
   table.take(7, 1, 2);
   CHECK(table.count(1) == 3);
@@ -18,7 +18,7 @@ TEST_CASE("the last reference of all holders ends an id", "[node]") {
 }
 
 TEST_CASE("a client cannot give back what others hold", "[node]") {
-  ReferenceTable table;
+  ReferenceLedger table;
   table.hold(1);
   table.take(7, 1);
   CHECK(table.give_back(8, 1) == Left::never_had);
@@ -27,7 +27,7 @@ TEST_CASE("a client cannot give back what others hold", "[node]") {
 }
 
 TEST_CASE("what a client leaves becomes its heir's, each once", "[node]") {
-  ReferenceTable table;
+  ReferenceLedger table;
   table.take(7, 5, 3);
   table.take(7, 2);
   table.take(8, 5);

@@ -203,6 +203,39 @@ TEST_CASE("several objects come all or none, and stay until they are let go", "[
   }
 }
 
+TEST_CASE("what is not all there is not brought, whoever brings a part of it", "[node]") {
+  Filled filled;
+  filled.put(1, 512);
+  filled.put(2, 512);
+  const auto make_all = [&](StoreActions& actions) {
+    for (const auto& make : all<action::MakeSegment>(actions)) {
+      filled.store.segment_made(make.segment, true, filled.now, actions);
+    }
+  };
+  filled.reserve(2, 1024);
+  filled.store.spilled(1, 11, filled.now, filled.actions);
+  filled.store.spilled(2, 12, filled.now, filled.actions);
+  make_all(filled.actions);
+  const Place room = all<action::Granted>(filled.actions).back().place;
+  filled.store.unreserve(2, room, filled.now, filled.actions);
+  const Place half = filled.reserve(2, 512);
+  REQUIRE(half.segment != 0);
+  filled.actions.clear();
+  filled.store.bring(98, {1}, false, filled.now, filled.actions);
+  make_all(filled.actions);
+  filled.store.bring(99, {1, 2}, false, filled.now, filled.actions);
+  filled.actions.clear();
+  filled.store.restored(1, true, filled.now, filled.actions);
+  const auto brought = all<action::Brought>(filled.actions);
+  REQUIRE(brought.size() == 1);
+  CHECK(brought[0].bringing == 98);
+  filled.actions.clear();
+  filled.store.unreserve(2, half, filled.now, filled.actions);
+  make_all(filled.actions);
+  filled.store.restored(2, true, filled.now, filled.actions);
+  CHECK(all<action::Brought>(filled.actions).size() == 1);
+}
+
 TEST_CASE("an object that is removed while it is read lives until the reader is done", "[node]") {
   Filled filled;
   filled.put(1, 512);

@@ -124,12 +124,12 @@ private:
 };
 template <class A>
 void save(A& archive, const Celsius& value) {
-  archive & value.degrees();
+  archive& value.degrees();
 }
 template <class A>
 void load(A& archive, Celsius& value) {
   double degrees = 0;
-  archive & degrees;
+  archive& degrees;
   value = Celsius(degrees);
 }
 
@@ -350,8 +350,7 @@ TEST_CASE("a size is believed as far as there are bytes") {
   CHECK_THROWS_AS(from_bytes<std::vector<std::string>>(unhex("ffffffffffffffffff01")),
                   ray::SerializationError);
   CHECK_THROWS_AS(from_bytes<std::string>(unhex("0661")), ray::SerializationError);
-  CHECK_THROWS_AS(from_bytes<std::vector<Nothing>>(unhex("ffffffff0f00")),
-                  ray::SerializationError);
+  CHECK_THROWS_AS(from_bytes<std::vector<Nothing>>(unhex("ffffffff0f00")), ray::SerializationError);
   // Longer than it need be, over 64 bits, part of a number, not a bool, no such alternative.
   CHECK_THROWS_AS(from_bytes<std::string>(unhex("8000")), ray::SerializationError);
   CHECK_THROWS_AS(from_bytes<std::string>(unhex("ffffffffffffffffff7f")), ray::SerializationError);

@@ -85,7 +85,8 @@ void read_value_of(InputArchive& in, Object* object) {
 }
 template <class T>
 inline constexpr ObjectCodec value_codec = {
-    .write = [](OutputArchive& out, Object* object, std::uint32_t) { write_value_of<T>(out, object); },
+    .write = [](OutputArchive& out, Object* object,
+                std::uint32_t) { write_value_of<T>(out, object); },
     .read = read_value_of<T>,
     .results = 0,
     .write_arguments = nullptr,

@@ -153,8 +153,8 @@ public:
       put_remote(object);
   }
   void put_remote(Object* object);
-  /// Sends a task off, whether its arguments are there or not; the record becomes the placeholder of
-  /// its result. Takes over one reference.
+  /// Sends a task off, whether its arguments are there or not; the record becomes the placeholder
+  /// of its result. Takes over one reference.
   void launch_remote(Task* task);
   /// Submits a task that waits for arguments: `missing` counts those registered with
   /// wait_for_argument, plus one of the caller's, which this gives back.

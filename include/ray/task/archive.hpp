@@ -230,7 +230,9 @@ concept SavesItself = requires(const T& value, T& into, OutputArchive& out, Inpu
   ray::Access::load(in, into);
 };
 template <class T, class Archive>
-concept SerializedBeside = requires(T& value, Archive& archive) { serialize(archive, value); };
+concept SerializedBeside = requires(T& value, Archive& archive) {
+  serialize(archive, value);
+};
 template <class T>
 concept SavedBeside = requires(const T& value, T& into, OutputArchive& out, InputArchive& in) {
   save(out, value);
@@ -238,12 +240,14 @@ concept SavedBeside = requires(const T& value, T& into, OutputArchive& out, Inpu
 };
 
 template <class T>
-concept HasCodec = requires(const T& value, OutputArchive& out) { Codec<T>::write(out, value); };
+concept HasCodec = requires(const T& value, OutputArchive& out) {
+  Codec<T>::write(out, value);
+};
 
 /// Whether an array of T is its bytes.
 template <class T>
-inline constexpr bool is_number =
-    (std::is_arithmetic_v<T> || std::is_enum_v<T>)&&!std::is_same_v<T, long double>;
+inline constexpr bool is_number = (std::is_arithmetic_v<T> ||
+                                   std::is_enum_v<T>)&&!std::is_same_v<T, long double>;
 
 template <class T>
 void write_value(OutputArchive& out, const T& value) {

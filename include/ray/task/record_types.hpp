@@ -1,6 +1,6 @@
 // The function table: every kind of record that the program can make, known by a hash of its type's
-// name. Mentioning remote<F>(a, b) enters its record before main, also where the call never runs; so
-// every process that runs the same executable knows the same table.
+// name. Mentioning remote<F>(a, b) enters its record before main, also where the call never runs;
+// so every process that runs the same executable knows the same table.
 #pragma once
 
 #include <cstdint>

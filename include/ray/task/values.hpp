@@ -1,5 +1,6 @@
 // How the archives carry what the standard library has: strings, containers, pairs, tuples,
-// optional, variant, unique_ptr, durations. Pointers that share, views and functions are not carried.
+// optional, variant, unique_ptr, durations. Pointers that share, views and functions are not
+// carried.
 #pragma once
 
 #include <array>
