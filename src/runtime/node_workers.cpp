@@ -191,8 +191,8 @@ bool Node::State::outlives(const TaskEntry& entry, const PoolWorker& worker) {
   if (worker.actor != 0) {
     const ActorEntry* actor = actors.find(worker.actor);
     return actor != nullptr && actor->state != ActorEntry::State::dead && actor->may_restart() &&
-           actor->worker == worker.client && entry.deaths + 1 < limits.poison_kills &&
-           may_try_again(entry);
+           (actor->worker == worker.client || actor->worker == 0) &&
+           entry.deaths + 1 < limits.poison_kills && may_try_again(entry);
   }
   if (for_cancel.contains(worker.client)) return true;
   const bool poison =

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 #include <optional>
 #include <string>
 
@@ -73,15 +74,14 @@ public:
     const std::lock_guard lock(link_mutex_);
     attending_ += begins ? 1 : -1;
     if (attending_ > 1 || (attending_ == 1 && !begins)) return;
-    if (!settle() && sleeper_ != nullptr) sleeper_->unpark();
+    if (!settle()) sleepers_.back()->unpark();
   }
 
   void sleep(Parker& parker, const Clock::time_point* deadline) override {
     bool quiet = true;
     {
       const std::lock_guard lock(link_mutex_);
-      ++sleeping_;
-      sleeper_ = &parker;
+      sleepers_.push_back(&parker);
       quiet = settle();
     }
     const int bell = quiet ? parker.rest_begins() : -1;
@@ -101,7 +101,7 @@ public:
       parker.rest_ends();
     }
     const std::lock_guard lock(link_mutex_);
-    if (--sleeping_ == 0) sleeper_ = nullptr;
+    std::erase(sleepers_, &parker);
     // As in the host: others may go on sleeping.
     link_.awake(true);
     settle();
@@ -128,7 +128,7 @@ private:
   bool settle() {
     if (attending_ > 0) {
       link_.awake(false);
-    } else if (sleeping_ > 0) {
+    } else if (!sleepers_.empty()) {
       return link_.prepare_sleep();
     } else {
       link_.set_away();
@@ -184,9 +184,8 @@ private:
   std::mutex send_mutex_;
   Bytes out_;  // Guarded by send_mutex_.
   std::mutex link_mutex_;
-  int attending_ = 0;  // Guarded by link_mutex_, as are the others.
-  int sleeping_ = 0;
-  Parker* sleeper_ = nullptr;
+  int attending_ = 0;              // Guarded by link_mutex_.
+  std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
   std::atomic<std::thread::id> poller_{};
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.

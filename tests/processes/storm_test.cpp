@@ -47,6 +47,7 @@ class Scribe {
 public:
   int write(const std::string& ledger, int caller, int number) {
     faults::note(ledger, std::to_string(caller) + " " + std::to_string(number));
+    std::this_thread::sleep_for(500us);  // Long enough to be killed in.
     return number;
   }
   int pid() const { return ::getpid(); }
@@ -166,28 +167,31 @@ TEST_CASE("F32 calls that may be tried again all end well, in each caller's orde
   const int calls = probes::scaled(300);
   std::vector<std::thread> callers;
   std::atomic<int> right{0};
+  std::array<int, kCallers> made{};
   int kills = 0;
   {
     Killer killer(500ms, true);
     for (int caller = 0; caller < kCallers; ++caller) {
       callers.emplace_back([&, caller] {
         std::vector<IntRef> refs;
-        for (int i = 0; i < calls; ++i) {
-          refs.push_back(rt.remote<&Scribe::write>(scribe, ledger.file(), caller, i));
-          if (i % 10 == 9) ray::wait(std::vector{refs.back()}, {.timeout = 20ms});
+        int& count = made[static_cast<std::size_t>(caller)];
+        for (; count < calls || killer.kills < 3; ++count) {
+          refs.push_back(rt.remote<&Scribe::write>(scribe, ledger.file(), caller, count));
+          if (count % 10 == 9) ray::wait(std::vector{refs.back()}, {.timeout = 20ms});
         }
-        for (int i = 0; i < calls; ++i) {
+        for (int i = 0; i < count; ++i) {
           const auto value = ray::try_get(refs[static_cast<std::size_t>(i)], faults::kDeadline);
           if (value && *value == i) ++right;
+          if (!value) std::printf("F32: call %d: %s\n", i, value.error().what());
         }
       });
     }
-    // Long enough for some kills, whatever the calls take.
-    CHECK(faults::eventually([&] { return killer.kills >= 3; }));
     for (std::thread& thread : callers) thread.join();
     kills = killer.kills;
   }
-  CHECK(right == kCallers * calls);
+  const int all = made[0] + made[1] + made[2];
+  CHECK(kills >= 3);
+  CHECK(right == all);
   const auto ran = calls_in(ledger);
   CHECK(ran.size() == kCallers);
   for (const auto& [caller, numbers] : ran) {
@@ -197,10 +201,9 @@ TEST_CASE("F32 calls that may be tried again all end well, in each caller's orde
       if (number > last + 1) FAIL("caller " << caller << ": " << number << " after " << last);
       last = std::max(last, number);
     }
-    CHECK(last == calls - 1);
+    CHECK(last == made[static_cast<std::size_t>(caller)] - 1);
   }
-  std::printf("F32: %d kills, %zu runs of %d calls\n", kills, ledger.lines().size(),
-              kCallers * calls);
+  std::printf("F32: %d kills, %zu runs of %d calls\n", kills, ledger.lines().size(), all);
 }
 
 TEST_CASE("F32 calls that may not be tried again run once at most") {
