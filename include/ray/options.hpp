@@ -51,6 +51,10 @@ struct RuntimeOptions {
   std::size_t max_task_events = 100'000;  ///< The newest that many are kept; others are counted.
   int max_threads = 0;                    ///< Cap on worker threads; 0: num_cpus + 1024.
   std::chrono::microseconds spin_us{30};  ///< How long an idle thread polls before it sleeps.
+  bool log_to_driver = true;  ///< What worker processes print is printed here, with their names.
+  /// Above this share of the machine's memory (or the control group's) a worker process is killed
+  /// and its task tried again; 1: never.
+  double memory_limit_share = 0.95;
 };
 
 /// Any node (the default).

@@ -12,7 +12,7 @@
 
 namespace ray {
 
-/// Where a task stands; Ray's states, those that exist in one process.
+/// Where a task stands; Ray's states, those that exist on one node.
 enum class TaskState : std::uint8_t {
   pending_args,   // An argument is not there yet.
   pending_node,   // Ready; waits for a worker or for resources.
@@ -34,7 +34,7 @@ struct TaskInfo {
   std::string name;
   TaskState state = TaskState::pending_args;
   int attempt = 0;
-  WorkerId worker_id;  ///< Which thread ran it.
+  WorkerId worker_id;  ///< Which thread, or which worker process, ran it.
   ActorId actor_id;
   std::string file;  ///< Where it was submitted.
   int line = 0;
@@ -43,8 +43,9 @@ struct TaskInfo {
   std::chrono::nanoseconds started{-1};
   std::chrono::nanoseconds ended{-1};
   std::vector<TaskId> args;  ///< Tasks whose results it takes (the first four).
-  WorkerId submitter_id;     ///< The thread that submitted it; none for a driver.
+  WorkerId submitter_id;     ///< The one that submitted it; none for a driver.
   std::string error;
+  std::int64_t pid = 0;  ///< Of the worker process; 0: of none.
 };
 
 enum class ActorState : std::uint8_t { pending_creation, alive, restarting, dead };
@@ -58,12 +59,19 @@ struct ActorInfo {
   int restarts = 0;
   std::size_t pending_calls = 0;
   std::uint64_t finished_calls = 0;
+  WorkerId worker_id;    ///< The process that it has to itself; none where actors are in threads.
+  std::int64_t pid = 0;  ///< Of that; 0: of none.
 };
 
 struct WorkerInfo {
   WorkerId worker_id;
   bool idle = true;
-  bool spare = false;  ///< Stands in for one that waits.
+  bool spare = false;    ///< Stands in for one that waits.
+  std::int64_t pid = 0;  ///< Of a worker process; 0: it is a thread, or is being started.
+  TaskId task_id;        ///< What the process runs.
+  std::string task_name;
+  ActorId actor_id;      ///< Whose process it is.
+  bool blocked = false;  ///< The process waits in get for what others make.
 };
 
 struct NodeInfo {
@@ -71,6 +79,11 @@ struct NodeInfo {
   bool alive = true;
   std::map<std::string, double> resources;
   std::map<std::string, double> available;
+  // The object store, where there are worker processes; else 0.
+  std::uint64_t store_bytes = 0;  ///< In memory.
+  std::uint64_t store_limit = 0;
+  std::uint64_t store_objects = 0;
+  std::uint64_t spilled_bytes = 0;  ///< On disk.
 };
 
 struct State {

@@ -32,6 +32,7 @@ struct ActorEntry {
   bool killed = false;          // By ray::kill; it starts again when its process has ended.
   bool staging = false;         // The first call's arguments are being brought into memory.
   std::uint32_t at_worker = 0;  // Calls sent and not done.
+  std::uint64_t finished = 0;   // Calls that have ended, however.
   Bytes checkpoint;
   bool has_checkpoint = false;
   Bytes failure;

@@ -11,6 +11,7 @@
 #include <ray/detail/records.hpp>
 
 #include "runtime/failures.hpp"
+#include "runtime/node_report.hpp"
 #include "runtime/parts.hpp"
 #include "runtime/references.hpp"
 #include "runtime/shared_objects.hpp"
@@ -35,11 +36,12 @@ Client::Client(EngineParts& parts) : parts_(parts) { watch_shared_objects(); }
 
 std::uint16_t Client::engine_index() const { return parts_.engine.index(); }
 
-void Client::open(std::unique_ptr<Channel> channel, const message::Welcome& welcome) {
+void Client::open(std::unique_ptr<Channel> channel, const message::Welcome& welcome, bool traced) {
   channel_ = std::move(channel);
   number_ = welcome.client;
   node_ = welcome.node;
   inline_bytes_ = welcome.inline_bytes;
+  tells_sites_ = traced;
   background_ = std::thread([this] { background(); });
 }
 
@@ -134,6 +136,21 @@ Place Client::reserve(std::uint64_t size) {
     std::rethrow_exception(failure_from(decode_failure(reserved.failure))->exception);
   }
   return reserved.place;
+}
+
+std::string Client::ask_text(const char* what) {
+  const std::uint64_t request = next_request();
+  const Message answer = ask(request, message::Ask{.request = request, .what = what});
+  const Bytes& text = std::get<message::Answer>(answer).text;
+  return {reinterpret_cast<const char*>(text.data()), text.size()};
+}
+
+State Client::ask_state(const char* what) {
+  const std::uint64_t request = next_request();
+  const Message answer = ask(request, message::Ask{.request = request, .what = what});
+  State state = decode_state(std::get<message::Answer>(answer).text);
+  for (NodeInfo& node : state.nodes) node.node_id = node_id();
+  return state;
 }
 
 void Client::fetch(Encoded& encoded, std::uint64_t object) {
@@ -260,6 +277,7 @@ void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
   spec.max_retries = TaskOptions{}.max_retries;
   spec.backpressure = TaskOptions{}.generator_backpressure;
   spec.name = codec.type->name();
+  if (tells_sites_) spec.site = Events::site(task);
   if (const TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
     if (extra->has_demand) spec.demand = extra->demand;
     if (extra->retries_given) spec.max_retries = extra->max_retries;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <ray/options.hpp>
+#include <ray/state.hpp>
 #include <ray/task/archive.hpp>
 
 #include "runtime/array_rooms.hpp"
@@ -75,12 +76,17 @@ public:
   ~Client() override;
 
   /// Before anything else.
-  void open(std::unique_ptr<Channel> channel, const message::Welcome& welcome);
+  void open(std::unique_ptr<Channel> channel, const message::Welcome& welcome, bool traced);
   /// Nothing comes any more.
   void close();
   Channel& channel() { return *channel_; }
   std::uint16_t engine_index() const;
   NodeId node_id() const noexcept { return NodeId{node_}; }
+  /// This process's; none for the driver.
+  WorkerId worker_id() const noexcept { return WorkerId{number_}; }
+  /// What the node knows: `what` is kAskState or kAskNode. Throws Error.
+  State ask_state(const char* what);
+  std::string ask_text(const char* what);
 
   // --- what this process asks for (client.cpp) ---
 
@@ -157,6 +163,8 @@ private:
 
   void wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
                   bool (*is_over)(const void*));
+  void attend();
+  void leave();
   void send(Message message);
   void background();
   void stir();
@@ -178,7 +186,8 @@ private:
 
   void seal(std::uint64_t id, WireValue&& value);
   bool nests_here() const;
-  bool run_nested();
+  bool has_nested();
+  void run_nested();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
   void give_back_queue(bool asked);
@@ -211,6 +220,7 @@ private:
   std::uint64_t inline_bytes_ = std::uint64_t{100} << 10;
   ClientId number_ = kDriverClient;
   std::uint64_t node_ = 0;
+  bool tells_sites_ = false;  // Where tasks are submitted, since tasks are recorded.
 
   std::mutex send_mutex_;  // Keeps messages in order. Guards the three lists.
   std::vector<std::pair<std::uint64_t, std::int32_t>> changes_;

@@ -16,15 +16,51 @@ constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
 
 }  // namespace
 
-void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
-                        bool (*is_over)(const void*)) {
+namespace {
+
+/// Waits of this thread on one client that stand on top of one another (a message was handed on to
+/// code that waits in turn): only one of them counts.
+struct Attendance {
+  const Client* client = nullptr;
+  int depth = 0;
+};
+constinit thread_local Attendance attendance;
+
+}  // namespace
+
+void Client::attend() {
   waiting_.fetch_add(1, std::memory_order_seq_cst);
   channel_->attend(true);
+}
+
+void Client::leave() {
+  channel_->attend(false);
+  // The other thread may have gone to sleep because this one read.
+  if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+      resting_.load(std::memory_order_seq_cst) == Rest::while_others_wait) {
+    background_parker_.load(std::memory_order_acquire)->unpark();
+  }
+}
+
+void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const void* over,
+                        bool (*is_over)(const void*)) {
+  const Attendance outer = attendance;
+  if (attendance.client != this) attendance = {this, 0};
+  if (attendance.depth++ == 0) attend();
   flush();
   const auto spin = parts_.options.spin_us;
   auto spin_until = Clock::time_point::min();
   while (!is_over(over)) {
-    if (run_nested() || channel_->poll()) {
+    if (has_nested()) {
+      // It may run for long, and then somebody else has to read.
+      const Attendance here = std::exchange(attendance, {});
+      leave();
+      run_nested();
+      attend();
+      attendance = here;
+      continue;
+    }
+    if (channel_->poll()) {
       spin_until = Clock::time_point::min();
       continue;
     }
@@ -35,17 +71,14 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
       for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
       continue;
     }
+    flush();  // What has been read may have ended references.
     channel_->attend(false);
     channel_->sleep(parker, deadline);
     channel_->attend(true);
     spin_until = Clock::time_point::min();
   }
-  channel_->attend(false);
-  // The other thread may have gone to sleep because this one read.
-  if (waiting_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
-      resting_.load(std::memory_order_seq_cst) == Rest::while_others_wait) {
-    background_parker_.load(std::memory_order_acquire)->unpark();
-  }
+  if (--attendance.depth == 0) leave();
+  attendance = outer;
 }
 
 void Client::stir() {

@@ -10,6 +10,7 @@
 #include "runtime/failures.hpp"
 #include "runtime/parts.hpp"
 #include "runtime/references.hpp"
+#include "runtime/worker_process.hpp"
 
 namespace ray::detail {
 
@@ -167,6 +168,7 @@ void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
 
 void Client::run(message::Run&& run) {
   send(message::Began{run.task.id()});
+  name_output(run.task.creates ? run.task.creates->class_name : run.task.name);
   if (run.task.kind == TaskKind::actor_creation) {
     const std::exception_ptr error = thrown_by([&] { host(std::move(run)); });
     if (error != nullptr) refuse(run, error);
@@ -185,21 +187,26 @@ void Client::run(message::Run&& run) {
   parts_.engine.run_task(task);
 }
 
-bool Client::run_nested() {
+bool Client::has_nested() {
   if (works_for != this) return false;
+  const std::lock_guard lock(work_mutex_);
+  return !nested_.empty();
+}
+
+void Client::run_nested() {
   message::Run next;
   {
     const std::lock_guard lock(work_mutex_);
-    if (nested_.empty()) return false;
+    if (nested_.empty()) return;
     next = std::move(nested_.front());
     nested_.pop_front();
   }
-  if (!room_on_stack(thread_context)) {
+  if (room_on_stack(thread_context)) {
+    run(std::move(next));
+    name_output(task_name(thread_context.task()));
+  } else {
     send(message::GiveBack{{next.task.id()}});
-    return true;
   }
-  run(std::move(next));
-  return true;
 }
 
 void Client::suspended(Task* task, bool suspended) {

@@ -124,6 +124,11 @@ const Setting kSettings[] = {
      [](Options& o, View k, View v) {
        o.spin_us = std::chrono::microseconds(whole(k, v, 1'000'000));
      }},
+    {"log_to_driver", [](const Options& o) { return o.log_to_driver; },
+     [](Options& o, View k, View v) { o.log_to_driver = truth(k, v); }},
+    {"memory_limit_share",
+     [](const Options& o) { return o.memory_limit_share == Options{}.memory_limit_share; },
+     [](Options& o, View k, View v) { o.memory_limit_share = number(k, v, kShareLimits); }},
 };
 
 /// RAY_… variables that are not options of a runtime.
@@ -218,6 +223,7 @@ void check(const RuntimeOptions& options) {
     throw InvalidArgumentError("RuntimeOptions::spin_us = " +
                                std::to_string(options.spin_us.count()) + ": must not be negative");
   }
+  require_allowed(options.memory_limit_share, kShareLimits, "RuntimeOptions::memory_limit_share");
   if (options.task_events &&
       (options.max_task_events == 0 || options.max_task_events > kEventsMax)) {
     throw InvalidArgumentError("RuntimeOptions::max_task_events = " +

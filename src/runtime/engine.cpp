@@ -109,6 +109,7 @@ std::int64_t physical_memory_units() {
 
 RuntimeOptions completed(RuntimeOptions options) {
   if (options.num_cpus == 0) options.num_cpus = default_cpus();
+  if (options.memory_limit_share == 0) options.memory_limit_share = 0.95;
   if (options.max_threads == 0) options.max_threads = static_cast<int>(options.num_cpus) + 1024;
   return options;
 }
@@ -121,17 +122,18 @@ Demand total_of(const RuntimeOptions& options) {
 }
 
 constexpr std::uint64_t kInlineBytes = std::uint64_t{100} << 10;  // As in Ray.
-constexpr double kStoreShare = 0.3;                                // Of the machine's memory; Ray's.
+constexpr double kStoreShare = 0.3;                               // Of the machine's memory; Ray's.
 
 NodeLimits limits_of(const EngineParts& parts) {
   NodeLimits limits;
   limits.total = parts.ledger.total();
   limits.inline_bytes = kInlineBytes;
+  if (parts.options.task_events) limits.task_events = parts.options.max_task_events;
   limits.store_bytes = parts.options.object_store_bytes;
   if (limits.store_bytes == 0) {
-    limits.store_bytes = static_cast<std::uint64_t>(
-        kStoreShare * static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-        static_cast<double>(::sysconf(_SC_PAGESIZE)));
+    limits.store_bytes =
+        static_cast<std::uint64_t>(kStoreShare * static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
+                                   static_cast<double>(::sysconf(_SC_PAGESIZE)));
   }
   limits.segment_bytes = std::min(limits.segment_bytes, limits.store_bytes);
   limits.workers_max = static_cast<std::uint32_t>(parts.max_threads);
@@ -190,10 +192,18 @@ Engine::Engine(const RuntimeOptions& options) {
   if (options.isolation == Isolation::processes) parts_->client = std::make_unique<Client>(*parts_);
   start();
   if (parts_->client == nullptr) return;
-  const message::Welcome welcome{
-      .client = kDriverClient, .node = child_id(serial_, 0), .inline_bytes = kInlineBytes, .options = {}};
-  parts_->client->open(
-      std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client), welcome);
+  const message::Welcome welcome{.client = kDriverClient,
+                                 .node = child_id(serial_, 0),
+                                 .inline_bytes = kInlineBytes,
+                                 .options = {}};
+  try {
+    parts_->client->open(
+        std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client),
+        welcome, parts_->options.task_events);
+  } catch (...) {
+    engines[index_].store(nullptr, std::memory_order_release);
+    throw;
+  }
 }
 
 Engine::Engine(const RuntimeOptions& options, WorkerRole) {

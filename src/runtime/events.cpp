@@ -112,6 +112,13 @@ std::string Events::where(const Task* task) {
   return " (" + std::string(name) + ":" + std::to_string(site.line()) + ")";
 }
 
+std::string Events::site(const Task* task) {
+  const TaskEvent* event = task->event();
+  const SourceSite site =
+      SourceSite::unpack(event != nullptr ? event->site.load(kRelaxed) : task->site);
+  return std::string(site.file()) + ":" + std::to_string(site.line());
+}
+
 void Events::named(Task* task, const std::string& name) {
   TaskEvent* event = task->event();
   if (event == nullptr) return;

@@ -55,6 +55,8 @@ public:
   static void state(Task* task, TaskState state);
   /// Where it was submitted, as " (file.cpp:12)"; nothing if that is not known.
   static std::string where(const Task* task);
+  /// The same, whole: "folder/file.cpp:12".
+  static std::string site(const Task* task);
   /// The task is over; with its name and error where they are not the usual.
   void ended(Task* task, TaskState state, std::string name, std::string error);
 

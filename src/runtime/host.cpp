@@ -45,7 +45,9 @@ Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welc
       node_(std::move(limits)),
       watch_(::epoll_create1(EPOLL_CLOEXEC)),
       bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spawner_(make_spawner()) {
+      spawner_(make_spawner()),
+      memory_(options.memory_limit_share, [this] { return is_busy(); },
+              [this] { return relieve_memory(); }) {
   if (!watch_ || !bell_) throw Error("ray: " + SystemFault::of("epoll_create1, eventfd").text());
   epoll_event event{};
   event.events = EPOLLIN;
@@ -107,6 +109,7 @@ void Host::perform(decision::Send&& send) {
   show_places(worker, send.message);
   scratch_.clear();
   encode(send.message, scratch_);
+  if (std::holds_alternative<message::Run>(send.message)) memory_.wake();
   if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
     worker.child.kill();  // It reads nothing for long: it is lost.
   }
@@ -255,6 +258,32 @@ std::vector<Node::WorkerState> Host::workers() {
 Demand Host::available() {
   const std::lock_guard lock(mutex_);
   return node_.available();
+}
+
+/// Whether a worker runs something that may take memory.
+bool Host::is_busy() {
+  const std::lock_guard lock(mutex_);
+  const auto workers = node_.workers();
+  return std::any_of(workers.begin(), workers.end(), [](const Node::WorkerState& worker) {
+    return worker.phase == Node::WorkerState::Phase::running ||
+           worker.phase == Node::WorkerState::Phase::blocked;
+  });
+}
+
+bool Host::relieve_memory() {
+  bool relieved = false;
+  {
+    const std::lock_guard lock(mutex_);
+    relieved = node_.relieve_memory(now(), decisions_);
+    carry_out();
+  }
+  ring();
+  return relieved;
+}
+
+Node::Counts Host::counts() {
+  const std::lock_guard lock(mutex_);
+  return node_.counts();
 }
 
 }  // namespace ray::detail

@@ -1,6 +1,6 @@
 // The driver's side of worker processes: carries out what the node decides. Whoever waits for
-// something drives it (client_wait.cpp); a thread of its own does what takes long or must be done by
-// one that lives as long: starting processes, writing objects to disk and reading them back.
+// something drives it (client_wait.cpp); a thread of its own does what takes long or must be done
+// by one that lives as long: starting processes, writing objects to disk and reading them back.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "runtime/channel.hpp"
+#include "runtime/log_reader.hpp"
+#include "runtime/memory_monitor.hpp"
 #include "runtime/node.hpp"
 #include "runtime/spawner.hpp"
 #include "store/segment.hpp"
@@ -54,6 +56,8 @@ public:
   void shut_down() override;
   std::vector<Node::WorkerState> workers();
   Demand available();
+  Node::Counts counts();
+  MemoryMonitor& memory() { return memory_; }
 
 private:
   static constexpr std::size_t kMessagesPerLook = 256;  // Of one worker, before the others' turn.
@@ -92,6 +96,8 @@ private:
   void later(std::function<void()> chore);
   void ring();
   void start_worker(ClientId client);
+  bool is_busy();
+  bool relieve_memory();
 
   RuntimeOptions options_;
   message::Welcome welcome_;
@@ -114,6 +120,7 @@ private:
   Descriptor watch_;  // epoll: bells, pidfds.
   Descriptor bell_;   // Rung by threads of this process.
   Spawner spawner_;
+  LogReader logs_;
 
   std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
 
@@ -123,6 +130,8 @@ private:
   std::deque<std::function<void()>> chores_queue_;  // Guarded by chores_mutex_.
   bool chores_end_ = false;                         // Guarded by chores_mutex_.
   std::thread chores_thread_;
+
+  MemoryMonitor memory_;
 };
 
 }  // namespace ray::detail

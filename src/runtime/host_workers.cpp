@@ -28,9 +28,13 @@ void Host::start_worker(ClientId client) {
   SystemFault fault;
   std::optional<Child> child;
   auto ends = Link::make(LinkLimits{}, fault);
-  if (ends) {
-    if (auto started = spawner_.spawn(kWireVersion, ends->worker_socket.number(), fault)) {
+  auto output = LogPipe::make(fault);
+  auto errors = LogPipe::make(fault);
+  if (ends && output && errors) {
+    if (auto started = spawner_.spawn(kWireVersion, ends->worker_socket.number(), fault,
+                                      output->writing.number(), errors->writing.number())) {
       child.emplace(std::move(*started));
+      logs_.add(client, child->pid(), std::move(*output), std::move(*errors));
     }
     ends->worker_socket.close();
   }
@@ -65,7 +69,7 @@ void Host::perform(decision::KillWorker&& kill) {
 /// Requires: mutex_.
 void Host::look_for_deaths() {
   for (auto at = workers_.begin(); at != workers_.end();) {
-    const auto how = at->second->child.ended();
+    auto how = at->second->child.ended();
     if (!how) {
       ++at;
       continue;
@@ -76,6 +80,8 @@ void Host::look_for_deaths() {
     // What it said last: it may have been its result.
     while (read_link(client, *worker, SIZE_MAX)) {
     }
+    const std::string last = logs_.ended(client);
+    if (!last.empty()) *how += ", its last lines being \"" + last + "\",";
     node_.worker_ended(client, *how, now(), decisions_);
     carry_out();
     at = workers_.begin();  // The decisions may have changed the map.

@@ -25,7 +25,10 @@ constexpr std::string_view kColours[] = {"\x1b[36m", "\x1b[35m", "\x1b[32m", "\x
                                          "\x1b[34m"};
 constexpr std::size_t kBarBytesMax = 200;      // One that is wrapped could not be erased.
 constexpr std::size_t kFoldedBytesMax = 1024;  // Longer lines are printed as often as they come.
-constexpr std::size_t kCharacterMax = 4;       // Bytes of one in UTF-8.
+constexpr std::string_view kMarkBegins = "\x1eray:";  // A control character that is seldom printed.
+constexpr char kMarkEnds = '\x1e';
+constexpr std::size_t kMarkBytesMax = 4096;
+constexpr std::size_t kCharacterMax = 4;  // Bytes of one in UTF-8.
 
 /// A line without its words that have digits, which tend to differ between workers.
 std::string pattern_of(std::string_view line) {
@@ -58,8 +61,12 @@ void LogText::add(LogStream stream, std::string_view text) {
 
 // --- from bytes to lines ---
 
-void LogPrinter::name_worker(std::int64_t pid, std::string_view name) {
-  workers_[pid].name = printable(name);
+void LogPrinter::name_worker(std::int64_t pid, LogStream stream, std::string_view name, Time now,
+                             LogText& text) {
+  Worker& worker = workers_[pid];
+  Line& line = worker.lines[static_cast<std::size_t>(stream)];
+  if (!line.newest().empty()) end_line(line, worker, {pid, stream}, now, text);
+  worker.names[static_cast<std::size_t>(stream)] = printable(name);
 }
 
 void LogPrinter::receive(std::int64_t pid, LogStream stream, std::string_view bytes, Time now,
@@ -106,7 +113,7 @@ void LogPrinter::end_line(Line& line, const Worker& worker, Origin origin, Time 
     bar_.reset();
   }
   if (ended.returned) {
-    print(worker.name, origin, ended.newest(), text);
+    print(worker.name(origin.stream), origin, ended.newest(), text);
   } else {
     print_folded(worker, origin, ended.bytes, now, text);
   }
@@ -154,20 +161,21 @@ void LogPrinter::print_folded(const Worker& worker, Origin origin, const std::st
     Repeated& repeated = *found->second;
     repeated.several |= repeated.origin.pid != origin.pid;
     // What one worker says again and again it means.
-    if (!repeated.several) return print(worker.name, origin, line, text);
+    if (!repeated.several) return print(worker.name(origin.stream), origin, line, text);
     ++repeated.count;
     repeated.line = line;
-    repeated.name = worker.name;
+    repeated.name = worker.name(origin.stream);
     repeated.origin = origin;
     return;
   }
-  print(worker.name, origin, line, text);
+  const std::string& name = worker.name(origin.stream);
+  print(name, origin, line, text);
   if (pattern.empty()) return;
   if (repeated_.size() >= limits_.patterns) {
     print_repeated(repeated_.front(), text);
     forget(repeated_.begin());
   }
-  repeated_.push_back({std::move(pattern), now, 0, {}, worker.name, origin, false});
+  repeated_.push_back({std::move(pattern), now, 0, {}, name, origin, false});
   by_pattern_.emplace(repeated_.back().pattern, std::prev(repeated_.end()));
 }
 
@@ -215,7 +223,7 @@ void LogPrinter::show_bar(Time now, LogText& text) {
   if (worker == workers_.end()) return;
   const Line& line = worker->second.lines[static_cast<std::size_t>(bar_->stream)];
   hide_bar(text);
-  text.add(bar_->stream, prefix(worker->second.name, *bar_));
+  text.add(bar_->stream, prefix(worker->second.name(bar_->stream), *bar_));
   text.add(bar_->stream, cut(line.newest(), kBarBytesMax));
   bar_on_screen_ = bar_->stream;
   bar_shown_ = now;
@@ -246,6 +254,43 @@ void LogPrinter::finish(Time now, LogText& text) {
   for (const Repeated& repeated : repeated_) print_repeated(repeated, text);
   by_pattern_.clear();
   repeated_.clear();
+}
+
+// --- marks ---
+
+std::string log_mark(std::string_view name) {
+  return std::string(kMarkBegins) + printable(name) + kMarkEnds;
+}
+
+std::vector<LogMarks::Piece> LogMarks::read(std::string_view bytes) {
+  std::vector<Piece> pieces;
+  std::string joined;
+  if (!held_.empty()) {
+    joined = std::exchange(held_, {}) + std::string(bytes);
+    bytes = joined;
+  }
+  const auto add_text = [&](std::size_t size) {
+    if (size == 0) return;
+    if (pieces.empty() || pieces.back().is_mark) pieces.emplace_back();
+    pieces.back().text += bytes.substr(0, size);
+    bytes.remove_prefix(size);
+  };
+  while (!bytes.empty()) {
+    add_text(std::min(bytes.find(kMarkBegins.front()), bytes.size()));
+    const std::string_view head = bytes.substr(0, kMarkBegins.size());
+    const std::size_t end =
+        bytes.substr(0, kMarkBytesMax).find(kMarkEnds, std::min(bytes.size(), kMarkBegins.size()));
+    if (!kMarkBegins.starts_with(head) || (end == bytes.npos && bytes.size() >= kMarkBytesMax)) {
+      add_text(1);
+    } else if (end == bytes.npos) {
+      held_ = bytes;
+      break;
+    } else {
+      pieces.push_back({true, std::string(bytes.substr(head.size(), end - head.size()))});
+      bytes.remove_prefix(end + 1);
+    }
+  }
+  return pieces;
 }
 
 // --- pipes ---

@@ -61,8 +61,10 @@ public:
   LogPrinter(LogStyle out, LogStyle error, LogLimits limits = {})
       : styles_{out, error}, limits_(limits) {}
 
-  /// `name`: of the task or actor that runs in the worker from now on; empty for none.
-  void name_worker(std::int64_t pid, std::string_view name);
+  /// `name`: of the task or actor whose lines follow in this stream; empty for none. What another
+  /// one had begun to print is a line.
+  void name_worker(std::int64_t pid, LogStream stream, std::string_view name, Time now,
+                   LogText& text);
   void receive(std::int64_t pid, LogStream stream, std::string_view bytes, Time now, LogText& text);
   /// The worker ended: what it had begun to print is a line.
   void end_worker(std::int64_t pid, Time now, LogText& text);
@@ -92,8 +94,11 @@ private:
     }
   };
   struct Worker {
-    std::string name;
+    std::array<std::string, 2> names;
     std::array<Line, 2> lines;
+    const std::string& name(LogStream stream) const {
+      return names[static_cast<std::size_t>(stream)];
+    }
   };
   struct Repeated {
     std::string pattern;
@@ -129,6 +134,26 @@ private:
   bool bar_changed_ = false;   // Not as it is on the screen.
   std::optional<LogStream> bar_on_screen_;
   std::optional<Time> bar_shown_;
+};
+
+/// What a worker writes into its pipes before the lines of another task or actor, so that the name
+/// cannot come before or after them. With its first one it becomes a worker: what the program
+/// printed until then is not shown.
+std::string log_mark(std::string_view name);
+
+/// Takes the marks out of what comes through one pipe, in pieces of any size.
+class LogMarks {
+public:
+  struct Piece {
+    bool is_mark = false;
+    std::string text;  // The mark's name.
+  };
+  std::vector<Piece> read(std::string_view bytes);
+  /// What looked like the beginning of a mark, at the end.
+  std::string rest() { return std::exchange(held_, {}); }
+
+private:
+  std::string held_;
 };
 
 /// The driver's end of a pipe into which a worker prints.

@@ -12,7 +12,8 @@ Node::State::State(NodeLimits given)
     : limits(std::move(given)),
       leases({limits.total.cpu, limits.workers_max, limits.pipeline_max, limits.pipeline_time}),
       queue(limits.total),
-      store({limits.store_bytes, limits.segment_bytes, limits.spill_bytes, limits.full_grace}) {}
+      store({limits.store_bytes, limits.segment_bytes, limits.spill_bytes, limits.full_grace}),
+      log(limits.task_events) {}
 
 Node::Node(NodeLimits limits) : state_(std::make_unique<State>(std::move(limits))) {}
 Node::~Node() = default;
@@ -115,29 +116,7 @@ void Node::shut_down(NodeTime now, Decisions& decisions) {
 
 std::optional<NodeTime> Node::deadline() const { return state_->deadline(); }
 
-std::vector<Node::WorkerState> Node::workers() const {
-  std::vector<WorkerState> workers;
-  for (const ClientId client : state_->leases.clients()) {
-    const PoolWorker& worker = *state_->leases.find(client);
-    WorkerState state;
-    state.client = client;
-    state.pid = worker.pid;
-    state.actor = worker.actor;
-    using Phase = WorkerState::Phase;
-    if (worker.phase == PoolWorker::Phase::starting) {
-      state.phase = Phase::starting;
-    } else if (worker.phase == PoolWorker::Phase::ending) {
-      state.phase = Phase::ending;
-    } else if (worker.is_blocked() || (!worker.calls.empty() && worker.calls_active == 0)) {
-      state.phase = Phase::blocked;
-    } else {
-      state.phase = worker.has_task() || !worker.calls.empty() ? Phase::running : Phase::idle;
-    }
-    if (!worker.stack.empty()) state.task = worker.stack.back().task;
-    workers.push_back(state);
-  }
-  return workers;
-}
+std::vector<Node::WorkerState> Node::workers() const { return state_->worker_states(); }
 
 Demand Node::available() const {
   return {state_->leases.free_cpu(), state_->queue.ledger().available()};
@@ -162,7 +141,10 @@ void Node::State::receive(ClientId from, Message& message) {
   if (!is_client(from) || faulty.contains(from)) return;
   const PoolWorker* worker = leases.find(from);
   const bool starting = worker != nullptr && worker->phase == PoolWorker::Phase::starting;
-  if (starting != std::holds_alternative<message::Hello>(message) && from != kDriverClient) {
+  const bool hello = std::holds_alternative<message::Hello>(message);
+  if (starting != hello && from != kDriverClient) {
+    // One that was killed before may have said it meanwhile.
+    if (hello && worker->phase == PoolWorker::Phase::ending) return;
     fault(from, starting ? "it did not say Hello" : "it said Hello again");
     return;
   }
@@ -202,6 +184,7 @@ ObjectEntry* Node::State::find_object(std::uint64_t id) {
 void Node::State::handle(ClientId from, message::Hello& hello) {
   if (from == kDriverClient) {
     driver = hello;
+    started = now;
     return;
   }
   const bool same =
@@ -300,16 +283,6 @@ void Node::State::handle(ClientId from, message::Unpin& unpin) {
     fault(from, "it unpinned object " + hex_id(id) + " once too often");
     return;
   }
-}
-
-void Node::State::handle(ClientId from, message::Ask& ask) {
-  const std::string text = "{\"" + std::string("tasks\":") + std::to_string(tasks.size() - kept) +
-                           ",\"objects\":" + std::to_string(objects.size()) +
-                           ",\"actors\":" + std::to_string(actors.size()) +
-                           ",\"workers\":" + std::to_string(leases.size()) + "}";
-  message::Answer answer{ask.request, {}};
-  for (const char character : text) answer.text.push_back(static_cast<std::byte>(character));
-  send(from, std::move(answer));
 }
 
 /// Who may write and read which segment is the host's business.

@@ -21,20 +21,21 @@ namespace ray::detail {
 using NodeTime = std::chrono::nanoseconds;
 
 struct NodeLimits {
-  Demand total;                        // What the node has; cpu: its slots.
-  std::uint64_t store_bytes = 0;       // Objects in memory.
+  Demand total;                                           // What the node has; cpu: its slots.
+  std::uint64_t store_bytes = 0;                          // Objects in memory.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;  // Of an ordinary segment.
   std::uint64_t spill_bytes = UINT64_MAX;
   std::uint64_t inline_bytes = std::uint64_t{100} << 10;
-  std::uint32_t workers_max = 0;       // Processes at once, those of actors included.
-  std::uint32_t prestart = 0;          // Workers kept ready.
-  std::uint32_t pipeline_max = 32;     // Tasks sent to one worker before it has begun them.
+  std::uint32_t workers_max = 0;    // Processes at once, those of actors included.
+  std::uint32_t prestart = 0;       // Workers kept ready.
+  std::uint32_t pipeline_max = 32;  // Tasks sent to one worker before it has begun them.
   NodeTime pipeline_time = std::chrono::microseconds(500);  // How long those may take, as measured.
   NodeTime idle_worker = std::chrono::seconds(1);  // Above the slots, so long idle: it ends.
   NodeTime start_timeout = std::chrono::seconds(60);
   NodeTime full_grace = std::chrono::seconds(10);  // A store that is full is waited for so long.
   std::string_view (*name_of)(std::uint64_t function) = nullptr;  // For people.
-  std::uint32_t poison_kills = 3;      // After so many dead workers a task is not tried again.
+  std::uint32_t poison_kills = 3;  // After so many dead workers a task is not tried again.
+  std::size_t task_events = 0;     // Tasks that are recorded.
 };
 
 /// What the host shall do.
@@ -77,9 +78,8 @@ struct DropSpill {
 }  // namespace decision
 
 using Decision =
-    std::variant<decision::Send, decision::StartWorker, decision::KillWorker,
-                 decision::MakeSegment, decision::DropSegment, decision::Spill, decision::Restore,
-                 decision::DropSpill>;
+    std::variant<decision::Send, decision::StartWorker, decision::KillWorker, decision::MakeSegment,
+                 decision::DropSegment, decision::Spill, decision::Restore, decision::DropSpill>;
 using Decisions = std::vector<Decision>;
 
 class Node {

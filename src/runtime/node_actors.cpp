@@ -27,6 +27,7 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
     return;
   }
   ActorEntry& actor = actors.add(id, spec);
+  ++living_actors;
   references.take(from, id);
   if (!spec.name.empty()) {
     actors.take_name(actor);
@@ -39,8 +40,16 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
                        actor_words(actor) + " ended: its runtime was shut down", entry.spec.name));
   } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
     actor_died(actor,
-               failure(ErrorCode::unschedulable,
-                       actor_words(actor) + " can never start: it " + *why, entry.spec.name));
+               failure(ErrorCode::unschedulable, actor_words(actor) + " can never start: it " + *why, entry.spec.name));
+  } else if (living_actors >= limits.workers_max) {
+    // With the last process an actor would take what all tasks need, for as long as it lives.
+    actor_died(
+        actor,
+        failure(ErrorCode::unschedulable,
+                actor_words(actor) + " would be one of " + std::to_string(living_actors) +
+                    " actors, each in a process of its own, and there may be " +
+                    std::to_string(limits.workers_max) + " worker processes, one of them for tasks",
+                entry.spec.name));
   } else if (!broken.empty()) {
     actor_died(actor, extend_failure(broken, entry.spec.name));
   } else {
@@ -230,6 +239,7 @@ void Node::State::restart(ActorEntry& actor) {
 void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
   if (actor.state == ActorEntry::State::dead) return;
   actor.state = ActorEntry::State::dead;
+  --living_actors;
   actor.failure = why;
   actors.drop_name(actor);
   for (const std::uint64_t call : actors.unsent(actor)) {
@@ -260,7 +270,9 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
 /// The actor will not be made again.
 void Node::State::end_creation(ActorEntry& actor) {
   TaskEntry* creation = find_task(actor.id);
-  if (creation == nullptr || creation->decided) return;
+  if (creation == nullptr) return;
+  creation->revived = false;
+  if (creation->decided) return;
   leave_process(actor, *creation);
   if (creation->state == TaskState::kept) {
     --kept;
@@ -275,6 +287,7 @@ void Node::State::end_creation(ActorEntry& actor) {
 
 void Node::State::unreferenced_actor(ActorEntry& actor) {
   // Its calls hold it: there are none any more.
+  if (actor.state != ActorEntry::State::dead) --living_actors;
   end_creation(actor);
   actors.erase(actor.id);
 }

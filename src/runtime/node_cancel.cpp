@@ -32,23 +32,34 @@ void Node::State::handle(ClientId, message::Cancel& said) {
 }
 
 void Node::State::cancel(TaskEntry& entry, bool force, bool itself) {
-  if (entry.decided || entry.state == TaskState::kept || entry.spec.creates) return;
+  if (entry.state == TaskState::kept || entry.spec.creates) return;
   const std::uint64_t id = entry.spec.id();
   const bool running = entry.state == TaskState::running;
   const ClientId worker = entry.at_worker() ? entry.worker : 0;
-  fail_task(entry, failure(ErrorCode::task_cancelled,
-                           task_words(entry) +
-                               (itself ? " was cancelled by ray::cancel"
-                                       : " was cancelled together with the task that had started "
-                                         "it; to spare it, cancel with {.recursive = false}"),
-                           entry.spec.name));
-  if (worker == 0) return;
-  send(worker, message::CancelTask{id});
+  // One that has no use any more may run on: force ends it.
+  if (!entry.decided) {
+    fail_task(entry, failure(ErrorCode::task_cancelled,
+                             task_words(entry) +
+                                 (itself ? " was cancelled by ray::cancel"
+                                         : " was cancelled together with the task that had started "
+                                           "it; to spare it, cancel with {.recursive = false}"),
+                             entry.spec.name));
+    if (worker != 0) send(worker, message::CancelTask{id});
+  }
+  if (worker == 0 || !force) return;
+  if (running) {
+    end_by_force(*find_task(id));
+  } else {
+    find_task(id)->forced = true;
+  }
+}
+
+void Node::State::end_by_force(const TaskEntry& entry) {
   // An actor's process has other calls and a state.
-  const PoolWorker* process = leases.find(worker);
-  if (!force || !running || process->actor != 0) return;
-  for_cancel.insert(worker);
-  if (process->phase == PoolWorker::Phase::ready) kill(worker, "ray::cancel with force");
+  const PoolWorker* process = leases.find(entry.worker);
+  if (process->actor != 0) return;
+  for_cancel.insert(entry.worker);
+  if (process->phase == PoolWorker::Phase::ready) kill(entry.worker, "ray::cancel with force");
 }
 
 void Node::State::shut_down() {

@@ -62,7 +62,7 @@ bool Node::State::start_worker() {
 }
 
 void Node::State::start_workers() {
-  if (!broken.empty() || !driver) return;
+  if (!broken.empty() || !driver || (start_again > now && others_work())) return;
   // Those that are on their way will take what is ready now.
   std::size_t wanted = 0;
   if (leases.idle() == 0 && queue.has_fitting(leases.free_cpu())) {
@@ -120,7 +120,8 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
     actor.worker = client;
     run.checkpoint = actor.checkpoint;
     run.has_checkpoint = actor.has_checkpoint;
-    leases.give_to_actor(client, id, entry.spec.demand.cpu);
+    leases.give_to_actor(client, id, entry.spec.demand.cpu,
+                         static_cast<std::size_t>(std::max(1, actor.spec.max_concurrency)));
   }
   leases.send(client, leased);
   send(client, std::move(run));

@@ -110,8 +110,10 @@ void Node::State::watch(ClientId client, std::uint64_t id, ObjectEntry& object) 
 void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) {
   if (object.state == ObjectState::pending) {
     object.fetchers.push_back(client);
+    if (client != kDriverClient) waiting_fetches.insert({client, id});
     return;
   }
+  waiting_fetches.erase({client, id});
   if (!is_client(client)) return;
   if (object.state != ObjectState::stored) {
     send(client, message::Fetched{id, shown(object)});

@@ -3,6 +3,7 @@
 // nothing recurses, however long a chain is.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -21,6 +22,7 @@
 
 #include "runtime/actor_table.hpp"
 #include "runtime/node.hpp"
+#include "runtime/task_log.hpp"
 #include "scheduler/leases.hpp"
 #include "scheduler/task_queue.hpp"
 #include "store/reference_table.hpp"
@@ -63,6 +65,7 @@ struct TaskEntry {
   State state = State::waiting;
   bool decided = false;    // Its results are sealed while a worker still has it.
   bool abandoned = false;  // Decided because nobody wants it.
+  bool forced = false;     // Cancelled with force, before it was known to have begun.
   bool revived = false;    // Abandoned, but submitted again: it runs once more.
   bool holds_actor = false;
   bool nested = false;    // Sent to run on top of a blocked one.
@@ -112,8 +115,10 @@ struct Node::State {
   ActorTable actors;
   IdMap<TaskEntry> tasks;
   IdMap<ObjectEntry> objects;
+  TaskLog log;
 
   NodeTime now{0};
+  NodeTime started{0};  // When the driver said Hello.
   Decisions* out = nullptr;
   StoreActions store_actions;
   std::vector<std::uint64_t> unreferenced;              // Ids whose last reference may be gone.
@@ -123,6 +128,7 @@ struct Node::State {
   std::deque<std::uint64_t> to_stage;  // Tasks whose objects are to be brought into memory.
   std::size_t staging = 0;
   std::size_t kept = 0;
+  std::size_t living_actors = 0;
   std::uint64_t commits_dropped = 0;
   std::uint64_t order = 0;
   std::uint64_t bringing = 0;
@@ -132,7 +138,9 @@ struct Node::State {
     ClientId client;
     std::uint64_t object;
   };
-  IdMap<Fetching> fetchings;                     // By bringing.
+  IdMap<Fetching> fetchings;  // By bringing.
+  /// Workers that do nothing until an object that got lost is made again.
+  std::set<std::pair<ClientId, std::uint64_t>> waiting_fetches;
   std::unordered_set<ClientId> faulty;           // Not listened to any more.
   std::unordered_set<ClientId> for_memory;       // Killed because memory was short.
   std::unordered_set<ClientId> for_cancel;       // Killed with the task that was cancelled.
@@ -142,7 +150,12 @@ struct Node::State {
   std::optional<message::Hello> driver;
   Bytes broken;                      // Why no worker can be used; empty if one can.
   std::uint32_t start_failures = 0;  // In a row.
+  NodeTime start_again{0};           // Until then the workers that there are must do.
   bool shut = false;
+  /// Since when all that is at work is blocked while tasks are ready, and the newest of it.
+  std::optional<NodeTime> stuck_since;
+  std::uint64_t stuck_newest = 0;
+  static constexpr NodeTime kStuckFor = std::chrono::milliseconds(250);
   std::optional<NodeTime> kill_at;  // Whoever is there then has not ended in order.
 
   // --- node.cpp: events ---
@@ -176,6 +189,11 @@ struct Node::State {
   void handle(ClientId from, Other&) {
     fault(from, "it sent what only a node may send");
   }
+  // node_report.cpp
+  std::vector<WorkerState> worker_states();
+  std::vector<WorkerInfo> worker_infos();
+  std::vector<ActorInfo> actor_infos();
+  NodeInfo node_info();
   void send(ClientId to, Message message);
   /// The client does what it must not: it is not listened to any more.
   void fault(ClientId client, const std::string& why);
@@ -227,6 +245,7 @@ struct Node::State {
   void requeue(TaskEntry& entry, bool first);
   bool may_try_again(const TaskEntry& entry) const;
   void fail_task(TaskEntry& entry, const Bytes& failure);
+  void log_failure(std::uint64_t task, const Bytes& failure);
   void commit(ClientId from, TaskEntry& entry, message::Done& done);
   /// The worker that had it has it no more, and its results are decided.
   void answered(TaskEntry& entry);
@@ -258,6 +277,7 @@ struct Node::State {
   void worker_ended(ClientId client, const std::string& how);
   void worker_failed(ClientId client, const std::string& why);
   void start_failed(const std::string& why);
+  bool others_work() const;
   std::vector<TaskEntry*> tried_again(const std::vector<TaskEntry*>& begun,
                                       const PoolWorker& worker);
   bool outlives(const TaskEntry& entry, const PoolWorker& worker);
@@ -272,7 +292,9 @@ struct Node::State {
   // --- node_circles.cpp ---
   void look_for_circle(TaskEntry& start);
   void look_for_stuck();
-  bool still_waits(const TaskEntry& entry);
+  bool lacks_what_is_blocked();
+  bool all_wait() const;
+  bool still_waits(const TaskEntry& entry, bool for_long);
   void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
 
   // --- node_actors.cpp ---
@@ -292,10 +314,12 @@ struct Node::State {
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);
+  static WireValue cancelled_value(const TaskEntry& entry);
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---
   void cancel(TaskEntry& entry, bool force, bool itself);
+  void end_by_force(const TaskEntry& entry);
   void shut_down();
 
   // --- failures, in node_failures.cpp ---

@@ -44,6 +44,15 @@ void Node::State::end_stream(ClientId from, TaskEntry& entry, WireValue&& end) {
   send(stream.reader, message::Item{entry.spec.id(), stream.given, true, std::move(end)});
 }
 
+WireValue Node::State::cancelled_value(const TaskEntry& entry) {
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes =
+      failure(ErrorCode::task_cancelled, task_words(entry) + " was cancelled: its parent ran again",
+              entry.spec.name);
+  return value;
+}
+
 void Node::State::forget_stream(TaskEntry& entry) {
   const auto read = streams.find(entry.stream->reader);
   if (read == streams.end()) return;

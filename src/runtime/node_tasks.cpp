@@ -41,6 +41,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
       // It was dropped while its constructor ran, and is made once more when that has ended.
       known->revived = true;
       actors.add(id, *known->spec.creates);
+      ++living_actors;
       references.take(from, id);
     } else if (creation) {
       take(from, id);
@@ -54,6 +55,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   }
   TaskEntry& entry = tasks[id];
   entry.spec = std::move(spec);
+  if (!creation) log.submitted(entry.spec, from, now);
   if (TaskEntry* parent = find_task(entry.spec.parent);
       parent != nullptr && parent->state != TaskState::kept) {
     entry.parent = parent;
@@ -110,7 +112,12 @@ void Node::State::make_results(ClientId from, TaskEntry& entry) {
 void Node::State::submit_again(ClientId from, TaskEntry& entry) {
   const std::uint64_t id = entry.spec.id();
   if (entry.stream != nullptr) {
-    if (entry.stream->reader == from && !entry.abandoned) return;
+    // Each Submit of a stream is answered by one end, so that a reader knows what is whose.
+    if (entry.decided && !entry.abandoned) {
+      send(from, message::Item{id, 0, true, cancelled_value(entry)});
+      return;
+    }
+    if (!entry.decided) end_stream(kDriverClient, entry, cancelled_value(entry));
     // What the last reader was sent is gone with it: the stream begins anew.
     if (!entry.decided && entry.at_worker()) {
       entry.decided = entry.abandoned = true;
@@ -202,6 +209,7 @@ void Node::State::start_waiting(TaskEntry& entry, bool first) {
   const Needs needs = look_at_needs(entry);
   if (needs == Needs::failed) return;
   if (entry.spec.kind == TaskKind::actor_call) {
+    if (needs != Needs::pending) log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
     actors.enter(*actors.find(entry.spec.actor), entry.spec.id(), entry.spec.parent,
                  needs != Needs::pending);
     actors_to_send.push_back(entry.spec.actor);
@@ -218,11 +226,13 @@ void Node::State::became_ready(TaskEntry& entry, bool first) {
       if (ActorEntry* actor = actors.find(entry.spec.actor)) actor->staging = false;
       entry.state = TaskState::waiting;
     }
+    log.moved(id, ray::TaskState::pending_actor, now);
     actors.became_ready(id);
     actors_to_send.push_back(entry.spec.actor);
     return;
   }
   entry.state = TaskState::ready;
+  log.moved(id, ray::TaskState::pending_node, now);
   queue.push(id, entry.spec.demand, first);
   if (entry.nest_at != 0) to_nest.push_back(id);
   dispatch_needed = true;
@@ -237,6 +247,7 @@ void Node::State::requeue(TaskEntry& entry, bool first) {
     return;
   }
   entry.state = TaskState::waiting;
+  log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
   actors.put_back(*actors.find(entry.spec.actor), entry.spec.id());
   actors_to_send.push_back(entry.spec.actor);
 }
@@ -247,9 +258,11 @@ void Node::State::handle(ClientId from, message::Began& began) {
   TaskEntry* entry = find_task(began.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) return;
   leases.began(from, began.task, now);
+  log.began(began.task, entry->attempt, from, leases.find(from)->pid, now);
   entry->state = TaskState::running;
   entry->begun_order = ++order;
   dispatch_needed = true;
+  if (entry->forced) end_by_force(*entry);
 }
 
 void Node::State::handle(ClientId from, message::GiveBack& given) {
@@ -259,7 +272,16 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
   for (auto id = given.tasks.rbegin(); id != given.tasks.rend(); ++id) {
     TaskEntry* entry = find_task(*id);
     if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) continue;
-    if (!leases.give_back(from, *id, now)) continue;
+    if (entry->spec.kind == TaskKind::actor_call) {
+      // Nobody else can run it.
+      if (!entry->decided) {
+        fault(from, "it gave back a call of its actor");
+        return;
+      }
+      leases.done(from, *id, now);
+    } else if (!leases.give_back(from, *id, now)) {
+      continue;
+    }
     unpin_run(*entry);
     if (entry->decided) {
       answered(*entry);
@@ -325,8 +347,12 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
     actor->has_checkpoint = true;
   }
   if (entry.stream != nullptr) {
+    if (!done.values.empty() && done.values[0].kind == WireValue::Kind::failure) {
+      log_failure(id, done.values[0].bytes);
+    }
     end_stream(from, entry, done.values.empty() ? WireValue{} : std::move(done.values[0]));
   } else if (done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure) {
+    log_failure(id, done.values[0].bytes);
     for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
       seal_failure(result_id(id, entry.spec.results, i), done.values[0].bytes);
     }
@@ -335,6 +361,7 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
       seal(from, result_id(id, entry.spec.results, i), std::move(done.values[i]));
     }
   }
+  log.ended(id, ray::TaskState::finished, "", now);  // Unless it failed.
   end_task(entry);
 }
 
@@ -350,6 +377,7 @@ void Node::State::fail_task(TaskEntry& entry, const Bytes& why) {
     }
     return;
   }
+  log_failure(id, why);
   if (entry.stream != nullptr) {
     WireValue end;
     end.kind = WireValue::Kind::failure;
@@ -371,7 +399,7 @@ void Node::State::answered(TaskEntry& entry) {
     end_task(entry);
     return;
   }
-  entry.decided = entry.abandoned = entry.revived = false;
+  entry.decided = entry.abandoned = entry.revived = entry.forced = false;
   ++entry.attempt;
   give_up_reserved(entry);
   entry.worker = 0;
@@ -408,6 +436,7 @@ void Node::State::give_up_reserved(TaskEntry& entry) {
 
 void Node::State::end_task(TaskEntry& entry) {
   const std::uint64_t id = entry.spec.id();
+  log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
   queue.forget(id);
   unstage(entry);
@@ -415,6 +444,7 @@ void Node::State::end_task(TaskEntry& entry) {
   if (entry.spec.kind == TaskKind::actor_call) {
     ActorEntry* actor = actors.find(entry.spec.actor);
     if (actor != nullptr && entry.state == TaskState::staging) actor->staging = false;
+    if (actor != nullptr) ++actor->finished;
     actors.leave(id);
     actors_to_send.push_back(entry.spec.actor);
     if (entry.holds_actor) release(entry.spec.actor);
@@ -447,7 +477,11 @@ void Node::State::end_task(TaskEntry& entry) {
 }
 
 void Node::State::abandon(TaskEntry& entry) {
-  if (entry.live_results != 0 || entry.decided || entry.state == TaskState::kept) return;
+  if (entry.live_results != 0 || entry.state == TaskState::kept) return;
+  if (entry.decided) {
+    entry.revived = false;
+    return;
+  }
   if (!entry.at_worker()) {
     end_task(entry);
     return;

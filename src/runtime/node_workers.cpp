@@ -9,6 +9,11 @@ namespace ray::detail {
 namespace {
 
 constexpr std::uint32_t kStartsFailedMax = 3;  // In a row: what is ready fails.
+constexpr const char* kWorkerPlace =
+    "the place where it becomes a worker: main must come to ray::init, or to its first "
+    "ray::Runtime "
+    "with processes, and wait for nothing before (a lock, a port, a question)";
+constexpr NodeTime kStartAgain = std::chrono::seconds(1);
 constexpr const char* kNoMemory = "the machine ran out of memory";
 
 }  // namespace
@@ -53,6 +58,7 @@ void Node::State::unblock(TaskEntry& entry) {
 void Node::State::handle(ClientId from, message::Suspended& said) {
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
+  log.moved(said.task, said.suspended ? ray::TaskState::suspended : ray::TaskState::running, now);
   if (said.suspended) {
     leases.suspend(from, said.task, now);
   } else {
@@ -81,16 +87,17 @@ void Node::State::inherit(ClientId client, const std::vector<TaskEntry*>& heirs)
     }
     return;
   }
-  std::vector<std::uint64_t> makers;
-  for (const std::uint64_t id : ids) {
-    release(id);
-    if (references.count(id) != 0) continue;
+  // What nobody else wants is not made any more, nor what only that needed.
+  std::size_t next = unreferenced.size();
+  for (const std::uint64_t id : ids) release(id);
+  while (next < unreferenced.size()) {
+    const std::uint64_t id = unreferenced[next++];
     const ObjectEntry* object = find_object(id);
-    if (object == nullptr || object->state != ObjectState::pending) continue;
-    makers.push_back(object->producer);
+    if (references.count(id) != 0 || object == nullptr || object->state != ObjectState::pending) {
+      continue;
+    }
+    const std::uint64_t maker = object->producer;
     free_object(id);
-  }
-  for (const std::uint64_t maker : makers) {
     if (TaskEntry* entry = find_task(maker)) abandon(*entry);
   }
 }
@@ -120,6 +127,8 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
     ledger().release(left->second);
     leaving.erase(left);
   }
+  waiting_fetches.erase(waiting_fetches.lower_bound({client, 0}),
+                        waiting_fetches.upper_bound({client, UINT64_MAX}));
   std::vector<TaskEntry*> begun;
   std::vector<TaskEntry*> waiting;
   const auto collect = [&](const LeasedTask& leased) {
@@ -157,7 +166,7 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
       }
     }
   }
-  if (was_starting) start_failed("it " + how + " before it said Hello");
+  if (was_starting) start_failed("it " + how + " before " + kWorkerPlace);
   faulty.erase(client);
   for_memory.erase(client);
   for_cancel.erase(client);
@@ -244,12 +253,27 @@ void Node::State::worker_failed(ClientId client, const std::string& why) {
 void Node::State::start_failed(const std::string& why) {
   if (broken.empty() && ++start_failures < kStartsFailedMax) return;
   start_failures = 0;
+  if (broken.empty() && others_work()) {
+    start_again = now + kStartAgain;
+    return;
+  }
   const Bytes text = !broken.empty() ? broken
                                      : failure(ErrorCode::worker_crashed,
                                                "no worker process could be started: " + why);
   for (const std::uint64_t id : queue.all_ready()) {
     failing.emplace_back(id, extend_failure(text, find_task(id)->spec.name));
   }
+}
+
+/// Whether some worker will take what is ready, sooner or later.
+bool Node::State::others_work() const {
+  for (const ClientId client : leases.clients()) {
+    const PoolWorker& worker = *leases.find(client);
+    if (worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.is_blocked()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // --- memory and time ---
@@ -295,8 +319,9 @@ void Node::State::tick() {
   store.tick(now, store_actions);
   while (const auto client = leases.oldest_starting()) {
     if (leases.find(*client)->since + limits.start_timeout > now) break;
+    const std::string within = std::to_string(limits.start_timeout / std::chrono::seconds(1));
     kill(*client, "it did not say Hello in time");
-    start_failed("it did not say Hello in time");
+    start_failed("after " + within + " seconds it had not come to " + kWorkerPlace);
   }
   while (const auto client = spare_worker()) {
     if (leases.find(*client)->since + limits.idle_worker > now) break;
@@ -326,7 +351,9 @@ std::optional<NodeTime> Node::State::deadline() const {
     at(leases.find(*client)->since + limits.start_timeout);
   }
   if (const auto client = spare_worker()) at(leases.find(*client)->since + limits.idle_worker);
+  if (stuck_since && now < *stuck_since + kStuckFor) at(*stuck_since + kStuckFor);
   if (kill_at) at(*kill_at);
+  if (start_again > now) at(start_again);
   return first;
 }
 

@@ -20,6 +20,7 @@ long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value,
 
 std::mutex idle_parkers_mutex;
 Parker* idle_parkers = nullptr;  // Guarded by idle_parkers_mutex.
+std::atomic<int> bells_made{0};
 
 }  // namespace
 
@@ -75,8 +76,13 @@ void Parker::unpark() noexcept {
   if (bell >= 0) ::eventfd_write(bell, 1);
 }
 
+int Parker::bells() noexcept { return bells_made.load(std::memory_order_relaxed); }
+
 int Parker::rest_begins() {
-  if (own_bell_ < 0) own_bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (own_bell_ < 0) {
+    own_bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (own_bell_ >= 0) bells_made.fetch_add(1, std::memory_order_relaxed);
+  }
   bell_.store(own_bell_, std::memory_order_seq_cst);
   if (permit_.load(std::memory_order_seq_cst) == 0) return own_bell_;
   rest_ends();

@@ -24,6 +24,8 @@ public:
 
   /// This thread's own.
   static Parker& mine();
+  /// Descriptors that are kept for threads to come.
+  static int bells() noexcept;
 
 private:
   friend struct ParkerLease;

@@ -10,12 +10,16 @@
 #include <ray/store/buffer.hpp>
 
 #include "runtime/actor_core.hpp"
+#include "runtime/demands.hpp"
+#include "runtime/node_report.hpp"
 #include "runtime/parts.hpp"
 #include "task/text.hpp"
 
 namespace ray::detail {
 
 namespace {
+
+constexpr std::size_t kWorkersShown = 20;
 
 std::string micros(std::chrono::nanoseconds time) {
   char text[40];
@@ -64,77 +68,96 @@ private:
 /// Which row of the trace: workers by number, all drivers together as 0.
 std::uint64_t row(WorkerId worker) { return worker.value == kDriverWorker ? 0 : worker.value; }
 
-/// A demand as a person reads it: {"CPU": 1, "GPU": 0.5}.
-std::string shape(const Demand& demand) {
-  const auto part = [](std::string_view name, std::int64_t units) {
-    char text[40];
-    std::snprintf(text, sizeof text, ": %.15g",
-                  static_cast<double>(units) / static_cast<double>(kCpuUnit));
-    return json_string(printable(name)) + text;
-  };
-  std::string text = demand.cpu != 0 ? part("CPU", demand.cpu) : "";
-  for (const auto& [name, units] : demand.others) {
-    text += (text.empty() ? "" : ", ") + part(name, units);
-  }
-  return "{" + text + "}";
-}
-
-std::string counted(std::size_t count, const std::string& what) {
-  return std::to_string(count) + " pending " + what + (count == 1 ? "" : "s");
-}
-
 /// What is ready to run and lacks resources: each shape of demand and how many ask for it.
 std::string demands_of(EngineParts& parts) {
-  struct Askers {
-    std::string shape;
-    std::size_t tasks = 0;
-    std::size_t actors = 0;
-  };
-  const auto less = [](const Demand* a, const Demand* b) {
-    return std::tie(a->cpu, a->others) < std::tie(b->cpu, b->others);
-  };
-  std::vector<Askers> all;
-  {
+  std::string text;
+  if (parts.client != nullptr) {
+    text = parts.client->ask_text(kAskDemands);
+  } else {
+    // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
+    std::size_t plain = 0;
+    const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < lanes; ++i) plain += parts.lanes[i].load()->size_hint();
+    if (plain != 0) text = "  {\"CPU\": 1}: about " + pending_text(plain, "plain task") + "\n";
+    DemandCounts counts;
     const std::lock_guard lock(parts.ledger_mutex);
-    std::map<const Demand*, Askers, decltype(less)> by_shape(less);
     for (const auto& [demand, task] : parts.waiting) {
       if (task->sealed()) continue;  // Cancelled, and not taken out yet.
-      Askers& askers = by_shape[&demand];
-      ++(task->has(kInternal) ? askers.actors : askers.tasks);
+      counts.add(demand, task->has(kInternal));
     }
-    for (auto& [demand, askers] : by_shape) {
-      askers.shape = shape(*demand);
-      all.push_back(std::move(askers));
-    }
-  }
-  std::stable_sort(all.begin(), all.end(), [](const Askers& a, const Askers& b) {
-    return a.tasks + a.actors > b.tasks + b.actors;
-  });
-  std::string text;
-  // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
-  std::size_t plain = 0;
-  const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
-  for (std::uint32_t i = 0; i < lanes; ++i) plain += parts.lanes[i].load()->size_hint();
-  if (plain != 0) text += "  {\"CPU\": 1}: about " + counted(plain, "plain task") + "\n";
-  constexpr std::size_t kShapesMax = 10;
-  for (std::size_t i = 0; i < all.size() && i < kShapesMax; ++i) {
-    const Askers& askers = all[i];
-    text += "  " + askers.shape + ": ";
-    if (askers.tasks != 0) text += counted(askers.tasks, "task");
-    if (askers.tasks != 0 && askers.actors != 0) text += ", ";
-    if (askers.actors != 0) text += counted(askers.actors, "actor");
-    text += "\n";
-  }
-  if (all.size() > kShapesMax) {
-    text += "  … and " + std::to_string(all.size() - kShapesMax) + " more shapes\n";
+    text += counts.text();
   }
   return text.empty() ? "  (none)\n" : text;
+}
+
+bool is_over(const TaskInfo& task) { return task.state >= TaskState::finished; }
+
+/// What the node knows, and of the tasks of this process what only that does: that they failed
+/// before they were sent, or how their result was understood.
+State state_of_node(EngineParts& parts) {
+  State state = parts.client->ask_state(kAskState);
+  std::unordered_map<std::uint64_t, std::size_t> places;
+  for (std::size_t i = 0; i < state.tasks.size(); ++i) places[state.tasks[i].task_id.value] = i;
+  for (TaskInfo& own : parts.events.snapshot()) {
+    const auto found = places.find(own.task_id.value);
+    if (found == places.end()) {
+      ++state.tasks_recorded;
+      state.tasks.push_back(std::move(own));
+      continue;
+    }
+    TaskInfo& task = state.tasks[found->second];
+    if (!own.error.empty()) task.error = std::move(own.error);
+    if (!is_over(own) || is_over(task)) continue;
+    task.state = own.state;
+    task.ended = own.ended;
+  }
+  std::stable_sort(
+      state.tasks.begin(), state.tasks.end(),
+      [](const TaskInfo& left, const TaskInfo& right) { return left.submitted < right.submitted; });
+  return state;
+}
+
+/// "2 running, 1 idle"; and each with what it does.
+std::string processes_text(const State& state) {
+  std::size_t idle = 0;
+  std::size_t blocked = 0;
+  std::size_t starting = 0;
+  for (const WorkerInfo& worker : state.workers) {
+    idle += worker.idle ? 1 : 0;
+    blocked += worker.blocked ? 1 : 0;
+    starting += worker.pid == 0 ? 1 : 0;
+  }
+  std::string text = "Worker processes: " + std::to_string(state.workers.size()) + " (" +
+                     std::to_string(idle) + " idle, " + std::to_string(blocked) + " waiting, " +
+                     std::to_string(starting) + " starting)\n";
+  std::unordered_map<std::uint64_t, const ActorInfo*> actors;
+  for (const ActorInfo& actor : state.actors) actors[actor.actor_id.value] = &actor;
+  std::size_t shown = 0;
+  std::size_t more = 0;
+  for (const WorkerInfo& worker : state.workers) {
+    if (worker.pid == 0 || (worker.idle && !worker.actor_id)) continue;
+    if (shown++ >= kWorkersShown) {
+      ++more;
+      continue;
+    }
+    text += "  pid " + std::to_string(worker.pid) + ":";
+    if (const auto found = actors.find(worker.actor_id.value); found != actors.end()) {
+      text += " actor " + printable(found->second->class_name);
+    }
+    if (!worker.task_name.empty()) {
+      text += (worker.blocked ? " waits in " : " runs ") + printable(worker.task_name, 48);
+    }
+    text += "\n";
+  }
+  if (more != 0) text += "  … and " + std::to_string(more) + " more\n";
+  return text;
 }
 
 }  // namespace
 
 State state_of(Engine& engine) {
   EngineParts& parts = engine.parts();
+  if (parts.client != nullptr) return state_of_node(parts);
   State state;
   state.tasks = parts.events.snapshot();
   state.task_events = parts.events.enabled();
@@ -162,7 +185,11 @@ State state_of(Engine& engine) {
       if (worker->gone.load()) continue;
       const bool idle = std::find(parts.sleeping.begin(), parts.sleeping.end(), worker.get()) !=
                         parts.sleeping.end();
-      state.workers.push_back({WorkerId{worker->number}, idle, worker->spare});
+      WorkerInfo info;
+      info.worker_id = WorkerId{worker->number};
+      info.idle = idle;
+      info.spare = worker->spare;
+      state.workers.push_back(std::move(info));
     }
   }
   state.nodes = nodes_of(engine);
@@ -170,23 +197,27 @@ State state_of(Engine& engine) {
 }
 
 void write_timeline(Engine& engine, const std::string& path) {
-  if (!engine.parts().events.enabled()) {
+  const State state = state_of(engine);
+  if (!state.task_events) {
     throw InvalidArgumentError(
         "ray::timeline: tasks are not recorded; start with RuntimeOptions::task_events = true, "
         "--ray-task-events=1 or RAY_TASK_EVENTS=1");
   }
-  const State state = state_of(engine);
   TraceFile file(path);
   file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{\"name\":" +
              json_string("node " + node_id_of(engine).hex()) + "}}");
   std::map<std::uint64_t, std::string> rows{{0, "driver"}};
+  const auto row_name = [](WorkerId worker, std::int64_t pid) {
+    return "worker " + std::to_string(worker.value) +
+           (pid == 0 ? "" : " (pid " + std::to_string(pid) + ")");
+  };
   for (const WorkerInfo& worker : state.workers) {
-    rows[worker.worker_id.value] = "worker " + std::to_string(worker.worker_id.value);
+    rows[worker.worker_id.value] = row_name(worker.worker_id, worker.pid);
   }
   std::unordered_map<std::uint64_t, const TaskInfo*> by_id;
   for (const TaskInfo& task : state.tasks) {
     by_id[task.task_id.value] = &task;
-    rows.try_emplace(row(task.worker_id), "worker " + std::to_string(task.worker_id.value));
+    rows.try_emplace(row(task.worker_id), row_name(task.worker_id, task.pid));
   }
   for (const auto& [tid, name] : rows) {
     file.event("{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(tid) +
@@ -232,22 +263,35 @@ std::string status_of(Engine& engine) {
   std::string text = "======== ray status ========\n";
   const NodeInfo& node = state.nodes.front();
   text += "Node " + node.node_id.hex() + "\n";
+  const bool processes = engine.parts().client != nullptr;
   std::size_t idle = 0;
   std::size_t spare = 0;
   for (const WorkerInfo& worker : state.workers) {
     idle += worker.idle ? 1 : 0;
     spare += worker.spare ? 1 : 0;
   }
-  text += "Workers: " + std::to_string(state.workers.size()) + " (" + std::to_string(idle) +
-          " idle, " + std::to_string(spare) + " standing in for blocked ones)\nResources:\n";
+  text += processes
+              ? processes_text(state)
+              : "Workers: " + std::to_string(state.workers.size()) + " (" + std::to_string(idle) +
+                    " idle, " + std::to_string(spare) + " standing in for blocked ones)\n";
+  text += "Resources:\n";
   for (const auto& [name, total] : node.resources) {
     const double used = total - node.available.at(name);
     if (name == "memory") continue;
     text += "  " + amount(used) + "/" + amount(total) + " " + printable(name) + "\n";
   }
-  const BufferUse arrays = buffer_use();
-  text += "  " + amount(static_cast<double>(arrays.in_use) / 1e6) + " MB in arrays, " +
-          amount(static_cast<double>(arrays.kept) / 1e6) + " MB kept for the next\n";
+  const auto megabytes = [](std::uint64_t bytes) {
+    return amount(static_cast<double>(bytes) / 1e6);
+  };
+  if (processes) {
+    text += "  " + megabytes(node.store_bytes) + "/" + megabytes(node.store_limit) +
+            " MB in the object store, " + std::to_string(node.store_objects) + " objects; " +
+            megabytes(node.spilled_bytes) + " MB on disk\n";
+  } else {
+    const BufferUse arrays = buffer_use();
+    text += "  " + megabytes(arrays.in_use) + " MB in arrays, " + megabytes(arrays.kept) +
+            " MB kept for the next\n";
+  }
   text += "Demands (what waits for resources):\n" + demands_of(engine.parts());
   if (state.task_events) {
     std::map<std::string, std::map<TaskState, std::size_t>> by_name;
@@ -288,7 +332,8 @@ std::string status_of(Engine& engine) {
     text += "  " + printable(actor.class_name) +
             (actor.name.empty() ? "" : " \"" + printable(actor.name) + "\"") + " " +
             to_string(actor.state) + ", " + std::to_string(actor.pending_calls) +
-            " calls pending, " + std::to_string(actor.finished_calls) + " finished\n";
+            " calls pending, " + std::to_string(actor.finished_calls) + " finished" +
+            (actor.restarts == 0 ? "" : ", restarts: " + std::to_string(actor.restarts)) + "\n";
   }
   if (state.actors.size() > kActorsMax) {
     text += "  … and " + std::to_string(state.actors.size() - kActorsMax) + " more\n";

@@ -11,6 +11,7 @@
 
 #include "runtime/actor_core.hpp"
 #include "runtime/config.hpp"
+#include "runtime/node_report.hpp"
 #include "runtime/parts.hpp"
 #include "runtime/worker_process.hpp"
 
@@ -307,6 +308,9 @@ std::map<std::string, double> resources_in(detail::Engine& engine) {
 }
 std::map<std::string, double> resources_free_in(detail::Engine& engine) {
   detail::EngineParts& parts = engine.parts();
+  if (parts.client != nullptr) {
+    return parts.client->ask_state(detail::kAskNode).nodes.front().available;
+  }
   const std::lock_guard lock(parts.ledger_mutex);
   return as_amounts(std::max<std::int64_t>(0, parts.free_cpus()), parts.ledger.available());
 }
@@ -340,6 +344,7 @@ NodeId node_id_of(Engine& engine) {
 }
 
 std::vector<NodeInfo> nodes_of(Engine& engine) {
+  if (Client* client = engine.parts().client.get()) return client->ask_state(kAskNode).nodes;
   NodeInfo node;
   node.node_id = node_id_of(engine);
   node.resources = resources_in(engine);
@@ -353,6 +358,8 @@ NodeId Context::node_id() const { return detail::node_id_of(detail::Engine::curr
 WorkerId Context::worker_id() const {
   const detail::ThreadContext& context = detail::current_context();
   if (context.task() == nullptr) return {};
+  const detail::Client* client = context.engine->parts().client.get();
+  if (client != nullptr && client->worker_id()) return client->worker_id();
   // A driver that runs the task it waits for is a worker meanwhile.
   return WorkerId{context.is_worker ? context.worker_number : detail::kDriverWorker};
 }

@@ -90,12 +90,12 @@ public:
   SpawnActions(const SpawnActions&) = delete;
   SpawnActions& operator=(const SpawnActions&) = delete;
 
-  void set_descriptors(int socket, int executable) {
+  void set_descriptors(int socket, int executable, int out, int error) {
     note(::posix_spawn_file_actions_adddup2(&actions_, socket, kWorkerSocket));
     note(::posix_spawn_file_actions_adddup2(&actions_, executable, kWorkerExecutable));
     note(::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0));
-    note(::posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0));
-    note(::posix_spawn_file_actions_addopen(&actions_, 2, "/dev/null", O_WRONLY, 0));
+    set_output(1, out);
+    set_output(2, error);
 #if __GLIBC_PREREQ(2, 34)
     // What the program has open without O_CLOEXEC is nothing to its workers.
     note(::posix_spawn_file_actions_addclosefrom_np(&actions_, kWorkerExecutable + 1));
@@ -121,6 +121,11 @@ public:
   }
 
 private:
+  void set_output(int number, int descriptor) {
+    note(descriptor < 0
+             ? ::posix_spawn_file_actions_addopen(&actions_, number, "/dev/null", O_WRONLY, 0)
+             : ::posix_spawn_file_actions_adddup2(&actions_, descriptor, number));
+  }
   void note(int error) noexcept {
     if (error_ == 0) error_ = error;
   }
@@ -222,14 +227,18 @@ std::optional<Spawner> Spawner::make(SystemFault& fault, const char* executable)
   return spawner;
 }
 
-std::optional<Child> Spawner::spawn(std::uint32_t version, int socket, SystemFault& fault) const {
+std::optional<Child> Spawner::spawn(std::uint32_t version, int socket, SystemFault& fault, int out,
+                                    int error_output) const {
   const Descriptor high = duplicate_high(socket);
-  if (!high) {
+  const Descriptor high_out = duplicate_high(out);
+  const Descriptor high_error = duplicate_high(error_output);
+  if (!high || (out >= 0 && !high_out) || (error_output >= 0 && !high_error)) {
     fault = SystemFault::of("fcntl(F_DUPFD_CLOEXEC)");
     return std::nullopt;
   }
   SpawnActions actions;
-  actions.set_descriptors(high.number(), executable_.number());
+  actions.set_descriptors(high.number(), executable_.number(), high_out.number(),
+                          high_error.number());
   actions.set_signals();
   std::vector<std::string> arguments = arguments_;
   std::vector<std::string> environment = worker_environment(version);

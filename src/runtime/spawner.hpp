@@ -48,11 +48,13 @@ public:
   static std::optional<Spawner> make(SystemFault& fault, const char* executable = "/proc/self/exe");
 
   /// Takes about as long as posix_spawn: the child has its new image when this returns. `socket`: a
-  /// worker's end of a link; the caller closes it afterwards.
+  /// worker's end of a link; `out`, `error`: what it prints to, -1 for nothing. The caller closes
+  /// them afterwards.
   ///
   /// To be called from a thread that lives as long as the runtime: the kernel ends a worker when
   /// the *thread* ends that started it (PR_SET_PDEATHSIG), not only when the process does.
-  std::optional<Child> spawn(std::uint32_t version, int socket, SystemFault& fault) const;
+  std::optional<Child> spawn(std::uint32_t version, int socket, SystemFault& fault, int out = -1,
+                             int error = -1) const;
 
 private:
   Descriptor executable_;
@@ -75,8 +77,7 @@ struct WorkerStart {
 /// dead already, since it must not go on as a driver.
 WorkerStart become_worker();
 
-/// From here on what this process prints goes there, line by line. Until then a worker prints to
-/// /dev/null.
+/// From here on what this process prints goes there, line by line.
 bool redirect_output(const Descriptor& out, const Descriptor& error, SystemFault& fault);
 
 }  // namespace ray::detail

@@ -1,13 +1,18 @@
 #include "runtime/worker_process.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
@@ -167,8 +172,7 @@ private:
     }
     const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
     if (segment.size == 0) return false;
-    const MemoryAccess access =
-        segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
+    const MemoryAccess access = segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
     segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
@@ -180,7 +184,7 @@ private:
   std::mutex send_mutex_;
   Bytes out_;  // Guarded by send_mutex_.
   std::mutex link_mutex_;
-  int attending_ = 0;          // Guarded by link_mutex_, as are the others.
+  int attending_ = 0;  // Guarded by link_mutex_, as are the others.
   int sleeping_ = 0;
   Parker* sleeper_ = nullptr;
   std::atomic<std::thread::id> poller_{};
@@ -198,13 +202,54 @@ WorkerStart& worker_start() {
   return start;
 }
 /// Before main: a worker whose driver dies shall not go on, whatever it does until it is one.
-/// Another version's variable is left alone: it came down from a program that this one is no part of.
+/// Another version's variable is left alone: it came down from a program that this one is no part
+/// of.
 const bool started_as_worker = [] {
   const char* variable = std::getenv(kWorkerVariable);
   const std::string version = std::to_string(kWireVersion) + ":";
   return variable != nullptr && std::string_view(variable).starts_with(version) &&
          worker_start().is_worker;
 }();
+
+/// What this process prints. The mutex is held while a mark is written.
+struct Output {
+  std::mutex mutex;
+  bool shown = false;
+  std::optional<std::string> name;
+};
+Output& output() {
+  static auto* instance = new Output;  // Threads may print while the process ends.
+  return *instance;
+}
+
+void write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno != EINTR) return;
+    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void flush_output() {
+  std::cout.flush();  // Where it does not write through to stdout.
+  std::clog.flush();
+  std::fflush(nullptr);
+}
+
+/// What the program has printed until now its driver prints as well: it is not shown.
+void begin_output(bool shown) {
+  flush_output();
+  SystemFault fault;
+  if (!shown) {
+    const Descriptor nothing(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!nothing || !redirect_output(nothing, nothing, fault)) give_up(fault.text());
+  }
+  {
+    const std::lock_guard lock(output().mutex);
+    output().shown = shown;
+  }
+  name_output("");
+}
 
 /// Waits for the node's first message.
 class Greeting final : public Channel::Receiver {
@@ -223,6 +268,16 @@ public:
 }  // namespace
 
 bool is_worker_process() { return started_as_worker; }
+
+void name_output(std::string_view name) {
+  const std::lock_guard lock(output().mutex);
+  if (!output().shown || output().name == name) return;
+  output().name = name;
+  std::fflush(stdout);  // What another task began.
+  const std::string mark = log_mark(name);
+  write_all(STDOUT_FILENO, mark);
+  write_all(STDERR_FILENO, mark);
+}
 
 void serve_as_worker(void (*enter)(Engine& engine)) {
   WorkerStart& start = worker_start();
@@ -244,15 +299,17 @@ void serve_as_worker(void (*enter)(Engine& engine)) {
   RuntimeOptions options;
   InputArchive in(greeting.welcome_->options);
   in(options);
+  begin_output(options.log_to_driver);
+  const bool traced = std::exchange(options.task_events, false);  // The node records them.
   auto* engine = new Engine(options, Engine::WorkerRole{});
   Client& client = *engine->parts().client;
   WorkerChannel& opened = *channel;
   opened.set_receiver(client);
-  client.open(std::move(channel), *greeting.welcome_);
+  client.open(std::move(channel), *greeting.welcome_, traced);
   for (Message& message : greeting.early) client.receive(std::move(message));
   enter(*engine);
   client.work();
-  std::fflush(nullptr);
+  flush_output();
   ::_exit(0);
 }
 

@@ -2,6 +2,8 @@
 // its runtime.
 #pragma once
 
+#include <string_view>
+
 #include <ray/options.hpp>
 
 #include "runtime/channel.hpp"
@@ -16,5 +18,7 @@ bool is_worker_process();
 /// Runs what the node sends until it says Exit, and ends the process. `enter` makes the runtime
 /// known as that of this process.
 [[noreturn]] void serve_as_worker(void (*enter)(Engine& engine));
+/// Whose lines this process prints from here on. Threads: any.
+void name_output(std::string_view name);
 
 }  // namespace ray::detail

@@ -105,7 +105,7 @@ std::optional<ClientId> Leases::oldest_idle() const {
 
 bool Leases::is_lively(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || !worker.suspended.empty()) return true;
-  if (worker.actor != 0) return worker.calls_active != 0;
+  if (worker.actor != 0) return worker.calls_go_on();
   if (worker.stack.empty()) return !worker.sent.empty();
   if (!worker.stack.back().blocked) return true;
   // What it was sent will be begun, or given back.
@@ -115,7 +115,7 @@ bool Leases::is_lively(const PoolWorker& worker) const {
 std::int64_t Leases::charge_of(const PoolWorker& worker) const {
   if (worker.actor != 0) {
     // It lends what it has while all that it does is wait.
-    const bool waits = worker.calls_active == 0 && !worker.calls.empty();
+    const bool waits = !worker.calls.empty() && !worker.calls_go_on();
     return waits ? 0 : worker.actor_cpu;
   }
   if (worker.phase == PoolWorker::Phase::starting) return 0;
@@ -128,7 +128,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
 
 std::optional<std::size_t> Leases::ahead_of(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || worker.actor != 0 || !worker.has_task() ||
-      worker.recalled || worker.is_blocked()) {
+      worker.recalled || worker.closed || worker.is_blocked()) {
     return std::nullopt;
   }
   // A lease for something other than one CPU is for one task.
@@ -146,6 +146,7 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   if (idle && !worker.idle) {
     worker.since = now;
     worker.recalled = false;
+    worker.closed = false;
     worker.idle = idle_.insert(idle_.end(), worker.client);
   } else if (!idle && worker.idle) {
     idle_.erase(*worker.idle);
@@ -166,12 +167,14 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   worker.ahead = ahead;
 }
 
-void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu) {
+void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu,
+                           std::size_t together) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return;
   if (is_lively(*worker)) --lively_;
   worker->actor = actor;
   worker->actor_cpu = cpu;
+  worker->together = together;
   --pool_;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
@@ -183,7 +186,6 @@ void Leases::send(ClientId client, const LeasedTask& task) {
   if (is_lively(*worker)) --lively_;
   if (worker->actor != 0) {
     worker->calls[task.task] = task;
-    ++worker->calls_active;
   } else {
     worker->sent.push_back(task);
   }
@@ -196,13 +198,18 @@ bool Leases::began(ClientId client, std::uint64_t task, PoolTime now) {
   if (worker == nullptr) return false;
   if (worker->actor != 0) {
     const auto call = worker->calls.find(task);
-    if (call == worker->calls.end()) return false;
-    call->second.begun = now;
+    if (call == worker->calls.end() || call->second.begun != PoolTime::zero()) return false;
+    if (is_lively(*worker)) --lively_;
+    call->second.begun = std::max(now, PoolTime(1));
+    ++worker->calls_begun;
+    if (is_lively(*worker)) ++lively_;
+    settle(*worker, now);
     return true;
   }
   for (auto it = worker->sent.begin(); it != worker->sent.end(); ++it) {
     if (it->task != task) continue;
     if (is_lively(*worker)) --lively_;
+    worker->closed = false;
     worker->stack.push_back(*it);
     worker->stack.back().begun = now;
     worker->sent.erase(it);
@@ -228,7 +235,8 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
   bool found = false;
   if (worker->actor != 0) {
     if (const auto call = worker->calls.find(task); call != worker->calls.end()) {
-      if (!call->second.blocked) --worker->calls_active;
+      if (call->second.begun != PoolTime::zero()) --worker->calls_begun;
+      if (call->second.blocked) --worker->calls_blocked;
       worker->calls.erase(call);
       found = true;
     }
@@ -243,6 +251,7 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
     found = worker->suspended.erase(task) != 0;
   }
   if (!found) return false;
+  worker->closed = false;
   if (was_lively) --lively_;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
@@ -267,15 +276,18 @@ bool Leases::block(ClientId client, std::uint64_t task) {
   LeasedTask* leased = nullptr;
   if (worker->actor != 0) {
     const auto call = worker->calls.find(task);
-    if (call != worker->calls.end()) leased = &call->second;
+    if (call != worker->calls.end() && call->second.begun != PoolTime::zero()) {
+      leased = &call->second;
+    }
   } else if (auto it = find_leased(worker->stack, task); it != worker->stack.end()) {
     leased = &*it;
   }
   if (leased == nullptr || leased->blocked) return false;
   if (is_lively(*worker)) --lively_;
+  worker->closed = false;
   leased->blocked = true;
   leased->waited = true;
-  if (worker->actor != 0) --worker->calls_active;
+  if (worker->actor != 0) ++worker->calls_blocked;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
@@ -294,7 +306,7 @@ bool Leases::unblock(ClientId client, std::uint64_t task) {
   if (leased == nullptr || !leased->blocked) return false;
   if (is_lively(*worker)) --lively_;
   leased->blocked = false;
-  if (worker->actor != 0) ++worker->calls_active;
+  if (worker->actor != 0) --worker->calls_blocked;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
@@ -360,6 +372,7 @@ void Leases::recall(ClientId client) {
 void Leases::recall_answered(ClientId client) {
   if (PoolWorker* worker = this->worker(client)) {
     worker->recalled = false;
+    worker->closed = true;
     settle(*worker, worker->since);
   }
 }

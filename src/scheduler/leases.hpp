@@ -48,15 +48,22 @@ struct PoolWorker {
   std::vector<LeasedTask> sent;   // Not begun, in order.
   std::vector<LeasedTask> stack;  // Begun; the last is on top.
   IdMap<LeasedTask> suspended;    // Coroutines that wait.
+  bool closed = false;            // It gave back what it had: it is about to wait.
   bool recalled = false;          // It was asked to give back what it has not begun.
   PoolTime since{0};              // When it came into its phase, or became idle.
 
   // An actor's calls run side by side: they stand in no order.
-  IdMap<LeasedTask> calls;       // Sent, begun or not.
-  std::size_t calls_active = 0;  // Neither blocked nor suspended.
+  IdMap<LeasedTask> calls;  // Sent, begun or not.
+  std::size_t calls_begun = 0;
+  std::size_t calls_blocked = 0;
+  std::size_t together = 1;  // So many calls at a time.
   std::int64_t actor_cpu = 0;
 
   bool has_task() const { return !sent.empty() || !stack.empty(); }
+  /// It does something, or is about to: of an actor.
+  bool calls_go_on() const {
+    return calls_begun > calls_blocked || (calls.size() > calls_begun && calls_begun < together);
+  }
   bool is_blocked() const { return !stack.empty() && stack.back().blocked; }
 
 private:
@@ -94,6 +101,7 @@ public:
   /// Has tasks, or is on its way in or out: something will happen. Workers that are blocked,
   /// idle, or actors without a call do nothing of themselves.
   std::size_t lively() const noexcept { return lively_; }
+  bool is_lively(const PoolWorker& worker) const;
 
   // --- idle workers ---
 
@@ -105,8 +113,8 @@ public:
   // --- tasks ---
 
   std::int64_t free_cpu() const noexcept { return free_cpu_; }
-  /// The worker is an actor's from here on and charged `cpu`.
-  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu);
+  /// The worker is an actor's from here on and charged `cpu`; `together`: its concurrency.
+  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu, std::size_t together);
   void send(ClientId client, const LeasedTask& task);
   /// False: it was not sent there.
   bool began(ClientId client, std::uint64_t task, PoolTime now);
@@ -136,7 +144,6 @@ private:
   PoolWorker* worker(ClientId client);
   /// After each change: its charge, and in which of the lists it stands.
   void settle(PoolWorker& worker, PoolTime now);
-  bool is_lively(const PoolWorker& worker) const;
   std::int64_t charge_of(const PoolWorker& worker) const;
   std::optional<std::size_t> ahead_of(const PoolWorker& worker) const;
   void measure(const LeasedTask& task, PoolTime now);

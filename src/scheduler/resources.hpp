@@ -31,6 +31,9 @@ inline constexpr AmountLimits kSlotLimits{
 inline constexpr AmountLimits kProcessorLimits{0, 1e6, "must be a number from 0 to 1e6"};
 /// Memory and custom resources. Beyond any memory in bytes; sums do not overflow.
 inline constexpr AmountLimits kAmountLimits{0, 1e14, "must be a number from 0 to 1e14"};
+/// Of memory, above which a worker goes.
+inline constexpr AmountLimits kShareLimits{0.01, 1,
+                                           "must be a number from 0.01 to 1, or 0 for 0.95"};
 
 /// Throws InvalidArgumentError that names `what`, its value and the limits.
 void require_allowed(double value, const AmountLimits& limits, const std::string& what);

@@ -266,6 +266,7 @@ void StoreIndex::restored(std::uint64_t object, bool intact, StoreTime now, Stor
     for (const std::uint64_t id : bringings) {
       const auto bringing = bringings_.find(id);
       if (bringing == bringings_.end() || --bringing->second.restoring != 0) continue;
+      if (!bringing->second.absent.empty()) continue;  // It still waits for room.
       actions.push_back(store_action::Brought{id});
     }
   } else {

@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -70,6 +71,36 @@ struct ActorSpec {
   friend bool operator==(const ActorSpec&, const ActorSpec&) = default;
 };
 
+/// What few have: an optional that takes one word where there is nothing.
+template <class T>
+class Boxed {
+public:
+  Boxed() = default;
+  Boxed(T value) : value_(std::make_unique<T>(std::move(value))) {}  // NOLINT: implicit
+  Boxed(const Boxed& other) : value_(other ? std::make_unique<T>(*other) : nullptr) {}
+  Boxed(Boxed&&) noexcept = default;
+  Boxed& operator=(Boxed other) noexcept {
+    value_ = std::move(other.value_);
+    return *this;
+  }
+  ~Boxed() = default;
+
+  void emplace() { value_ = std::make_unique<T>(); }
+  bool has_value() const noexcept { return value_ != nullptr; }
+  explicit operator bool() const noexcept { return has_value(); }
+  T& operator*() noexcept { return *value_; }
+  const T& operator*() const noexcept { return *value_; }
+  T* operator->() noexcept { return value_.get(); }
+  const T* operator->() const noexcept { return value_.get(); }
+  T value_or(T other) const { return has_value() ? *value_ : std::move(other); }
+  friend bool operator==(const Boxed& left, const Boxed& right) {
+    return left.has_value() == right.has_value() && (!left || *left == *right);
+  }
+
+private:
+  std::unique_ptr<T> value_;
+};
+
 /// A task: everything that is needed to run it, anywhere, as often as it takes.
 struct TaskSpec {
   std::uint64_t parent = 0;  // Who submitted it; for calls also whose order counts.
@@ -87,7 +118,7 @@ struct TaskSpec {
   std::string site;               // file:line; empty unless tasks are traced.
   WireValue arguments;
   std::vector<std::uint64_t> needs;  // Objects that must be there before it runs, in order.
-  std::optional<ActorSpec> creates;
+  Boxed<ActorSpec> creates;
 
   std::uint64_t id() const noexcept { return child_id(parent, index); }
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
@@ -217,7 +248,7 @@ struct FindActor {
   std::string name;
   friend bool operator==(const FindActor&, const FindActor&) = default;
 };
-/// Answered by Answer. `what`: "status", "state", "resources", …
+/// Answered by Answer. `what`: "state", or "node" for less of it (runtime/node_report.hpp).
 struct Ask {
   std::uint64_t request = 0;
   std::string what;

@@ -60,6 +60,11 @@ struct Screen {
     printer.end_worker(pid, now, text);
     return take(text);
   }
+  std::string name(int pid, std::string_view name) {
+    LogText text;
+    printer.name_worker(pid, LogStream::out, name, now, text);
+    return take(text);
+  }
   std::string finish() {
     LogText text;
     printer.finish(now, text);
@@ -72,16 +77,17 @@ struct Screen {
 TEST_CASE("lines of workers have the task's name and the process in front") {
   Screen screen;
   CHECK(screen.say(12, "hello\n") == "(pid=12) hello\n");
-  screen.printer.name_worker(12, "f");
+  CHECK(screen.name(12, "f") == "");
   CHECK(screen.say(12, "two\nlines\n") == "(f pid=12) two\n(f pid=12) lines\n");
   CHECK(screen.say(12, "in") == "");
   CHECK(screen.say(12, " parts\r") == "");
   CHECK(screen.say(12, "\nand ") == "(f pid=12) in parts\n");
-  CHECK(screen.say(12, "other\n", LogStream::error) == "error: (f pid=12) other\n");
+  CHECK(screen.say(12, "other\n", LogStream::error) == "error: (pid=12) other\n");
   CHECK(screen.say(12, "more\n") == "(f pid=12) and more\n");
   CHECK(screen.say(12, "\n\n") == "(f pid=12) \n(f pid=12) \n");
   CHECK(screen.say(12, std::string_view("a\0b\n", 4)) == std::string("(f pid=12) a\0b\n", 15));
-  screen.printer.name_worker(12, "bad\n\x1b[2J");
+  CHECK(screen.say(12, "begun") == "");
+  CHECK(screen.name(12, "bad\n\x1b[2J") == "(f pid=12) begun\n");
   CHECK(screen.say(12, "x\n") == "(bad\\n\\x1b[2J pid=12) x\n");
   CHECK(screen.say(12, "the end") == "");
   CHECK(screen.end(12) == "(bad\\n\\x1b[2J pid=12) the end\n");
@@ -266,4 +272,27 @@ TEST_CASE("a log pipe is read without waiting, and tells its end") {
   }));
   CHECK(got == 300'000);
   worker.join();
+}
+
+TEST_CASE("marks say whose lines follow, wherever the bytes are cut") {
+  using ray::detail::log_mark;
+  using ray::detail::LogMarks;
+  const std::string all = "early" + log_mark("f") + "one\n" + log_mark("") + "\x1e" + "two" +
+                          log_mark("a\nb") + "\x1eray" + log_mark("g");
+  for (std::size_t step = 1; step <= all.size(); ++step) {
+    LogMarks marks;
+    std::string seen;
+    for (std::size_t at = 0; at < all.size(); at += step) {
+      for (const LogMarks::Piece& piece : marks.read(std::string_view(all).substr(at, step))) {
+        seen += piece.is_mark ? "[" + piece.text + "]" : piece.text;
+      }
+    }
+    CHECK(seen == "early[f]one\n[]\x1etwo[a\\nb]\x1eray[g]");
+    CHECK(marks.rest() == "");
+  }
+  LogMarks marks;
+  CHECK(marks.read("x\x1era").size() == 1);
+  CHECK(marks.rest() == "\x1era");
+  const std::string endless = "\x1eray:" + std::string(5000, 'y');
+  CHECK(marks.read(endless).at(0).text == endless);
 }

@@ -1,0 +1,233 @@
+// Simulated processes: what they do with what a node sends them.
+#include <algorithm>
+
+#include "sim/world.hpp"
+
+namespace ray::sim {
+
+namespace message = detail::message;
+
+static Bytes bytes_of_number(std::uint64_t number) {
+  Bytes bytes;
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
+  return bytes;
+}
+
+std::uint64_t number_in(const Bytes& bytes) {
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < 8 && i < bytes.size(); ++i) {
+    number |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
+  }
+  return number;
+}
+
+WireValue number_value(std::uint64_t number) {
+  WireValue value;
+  value.bytes = bytes_of_number(number);
+  return value;
+}
+
+Bytes simple_failure(ErrorCode code, const std::string& text) {
+  detail::FailureParts parts;
+  parts.code = code;
+  parts.text = text;
+  return detail::encode_failure(parts);
+}
+
+void Process::send(Message said) {
+  if (!dead) world_.send(id_, std::move(said));
+}
+
+std::size_t Process::held() const {
+  std::size_t held = 0;
+  for (const auto& [id, known] : known_) held += static_cast<std::size_t>(known.references);
+  return held;
+}
+
+// --- references and values ---
+
+void Process::known_new(std::uint64_t id) { ++known_[id].references; }
+
+void Process::take(std::uint64_t id) {
+  Known& known = known_[id];
+  message::References references;
+  references.changes.emplace_back(id, 1);
+  send(references);
+  if (++known.references == 1) send(message::Want{{id}});
+}
+
+void Process::drop(std::uint64_t id) {
+  const auto found = known_.find(id);
+  message::References references;
+  references.changes.emplace_back(id, -1);
+  if (--found->second.references == 0) {
+    if (found->second.fetched) send(message::Unpin{{id}});
+    known_.erase(found);
+  }
+  send(references);
+}
+
+const WireValue* Process::obtain(std::uint64_t id) {
+  Known& known = known_[id];
+  if (!known.sealed) return nullptr;
+  if (known.value.kind != WireValue::Kind::absent) return &known.value;
+  if (!std::exchange(known.fetching, true)) send(message::Fetch{id});
+  return nullptr;
+}
+
+std::uint64_t Process::read(std::uint64_t id) {
+  Known& known = known_[id];
+  if (known.value.kind != WireValue::Kind::stored) return number_in(known.value.bytes);
+  const std::uint64_t number = world_.read(known.value.place);
+  known.value.kind = WireValue::Kind::absent;
+  known.fetched = false;
+  send(message::Unpin{{id}});
+  return number;
+}
+
+void Process::unblock(Frame& frame) {
+  if (std::exchange(frame.blocked, false)) send(message::Unblocked{frame.spec.id()});
+}
+
+bool Process::all_sealed(Frame& frame, const std::vector<std::uint64_t>& ids) {
+  message::Blocked blocked;
+  for (const std::uint64_t id : ids) {
+    if (!known_[id].sealed) blocked.objects.push_back(id);
+  }
+  if (blocked.objects.empty()) return true;
+  if (is_driver() || std::exchange(frame.blocked, true)) return false;
+  give_back_queue();
+  blocked.task = frame.spec.id();
+  blocked.count = static_cast<std::uint32_t>(blocked.objects.size());
+  blocked.may_nest = !is_actor;
+  send(blocked);
+  return false;
+}
+
+/// As a client does that will not run what it has not begun. An actor's calls are for it alone.
+void Process::give_back_queue() {
+  if (is_actor || queue_.empty()) return;
+  message::GiveBack back;
+  for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
+  queue_.clear();
+  send(back);
+}
+
+// --- messages ---
+
+void Process::receive(Message& received) {
+  if (dead) return;
+  if (auto* run = std::get_if<message::Run>(&received)) {
+    on(*run);
+  } else if (auto* sealed = std::get_if<message::Sealed>(&received)) {
+    world_.sealed(sealed->object, sealed->value);
+    const auto known = known_.find(sealed->object);
+    if (known != known_.end() && !known->second.sealed) {
+      known->second.sealed = true;
+      known->second.value = std::move(sealed->value);
+    }
+  } else if (auto* fetched = std::get_if<message::Fetched>(&received)) {
+    const auto known = known_.find(fetched->object);
+    const bool pinned = fetched->value.kind == WireValue::Kind::stored;
+    if (known == known_.end() || !known->second.fetching) {
+      if (pinned) send(message::Unpin{{fetched->object}});
+    } else {
+      known->second.fetching = false;
+      known->second.fetched = pinned;
+      known->second.value = std::move(fetched->value);
+    }
+  } else if (auto* reserved = std::get_if<message::Reserved>(&received)) {
+    const auto asked = std::find_if(stack_.begin(), stack_.end(), [&](const auto& frame) {
+      return frame->request == reserved->request;
+    });
+    if (asked != stack_.end()) {
+      (*asked)->granted = true;
+      (*asked)->place = reserved->place;
+      (*asked)->refused = std::move(reserved->failure);
+    } else if (reserved->failure.empty()) {
+      send(message::Unreserve{reserved->place});  // Who asked for it was cancelled.
+    }
+  } else if (auto* item = std::get_if<message::Item>(&received)) {
+    if (!item->last) known_[detail::child_id(~item->task, item->item)].references += 1;
+    if (const auto left = left_streams_.find(item->task); left != left_streams_.end()) {
+      // Nobody reads it any more. Each Submit has one end.
+      if (!item->last) {
+        drop(detail::child_id(~item->task, item->item));
+      } else if (--left->second == 0) {
+        left_streams_.erase(left);
+      }
+    } else {
+      items_[item->task].push_back(std::move(*item));
+    }
+  } else if (auto* cancel = std::get_if<message::CancelTask>(&received)) {
+    const auto is_it = [&](const message::Run& waits) { return waits.task.id() == cancel->task; };
+    if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) != 0) {
+      send(message::GiveBack{{cancel->task}});
+    }
+    for (const auto& frame : stack_) {
+      if (frame->spec.id() != cancel->task) continue;
+      // Not everybody looks whether he was cancelled; who yields does.
+      frame->cancelled = frame->spec.results == detail::kStreamResults || world_.random.chance(500);
+    }
+  } else if (auto* deadlock = std::get_if<message::Deadlock>(&received)) {
+    world_.count("deadlock");
+    for (const auto& frame : stack_) {
+      if (frame->spec.id() == deadlock->task && frame->blocked) frame->deadlock = deadlock->why;
+    }
+  } else if (std::holds_alternative<message::Recall>(received)) {
+    world_.count("recall");
+    give_back_queue();
+  } else if (std::holds_alternative<message::Exit>(received)) {
+    exits = true;
+    world_.crash(id_, "ended");
+    return;
+  }
+  go_on();
+}
+
+void Process::on(message::Run& run) {
+  if (run.nested) world_.count("nested");
+  (run.nested ? nested_ : queue_).push_back(std::move(run));
+}
+
+void Process::start_driver(Plan plan, std::uint64_t seed) {
+  auto frame = std::make_shared<Frame>();
+  frame->spec.parent = seed;
+  frame->program = program_of(seed, world_.options.program.depth);
+  Plan quiet = plan;
+  for (Step& step : quiet.steps) step.get = false;
+  expected_ = evaluate(frame->program, quiet, {}, world_.options.program, -1);
+  frame->plan = std::move(plan);
+  frame->at = Frame::At::steps;
+  stack_.push_back(std::move(frame));
+  go_on();
+}
+
+void Process::begin_next() {
+  if (dead || is_driver()) return;
+  auto& from = !nested_.empty() ? nested_ : queue_;
+  if (from.empty()) return;
+  message::Run run = std::move(from.front());
+  from.pop_front();
+  begin(run);
+}
+
+void Process::begin(message::Run& run) {
+  auto frame = std::make_shared<Frame>();
+  frame->spec = std::move(run.task);
+  frame->attempt = run.attempt;
+  frame->inputs = std::move(run.values);
+  send(message::Began{frame->spec.id()});
+  world_.began(frame->spec, frame->attempt);
+  if (frame->spec.kind == detail::TaskKind::actor_creation) is_actor = true;
+  if (frame->spec.kind == detail::TaskKind::actor_call && frame->attempt == 0) {
+    auto& [last, seen] = last_call_[frame->spec.parent];
+    if (seen != 0 && last >= frame->spec.index && world_.options.program.throwing == 0)
+      world_.wrong("O6: calls in another order");
+    last = frame->spec.index;
+    seen = 1;
+  }
+  stack_.push_back(std::move(frame));
+}
+
+}  // namespace ray::sim

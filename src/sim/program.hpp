@@ -1,0 +1,99 @@
+// What simulated tasks do, and what must come of it. All of it is a pure function of a number, the
+// task's program: so a task that runs again does the same, and the right answer is known without
+// running anything.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "task/messages.hpp"
+
+namespace ray::sim {
+
+/// A small generator of random numbers (SplitMix64).
+class Random {
+public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    state_ += 0x9e3779b97f4a7c15ULL;
+    return detail::mix64(state_);
+  }
+  std::uint64_t below(std::uint64_t end) { return end == 0 ? 0 : next() % end; }
+  /// True `times` in 1,000.
+  bool chance(std::uint64_t times) { return below(1000) < times; }
+
+private:
+  std::uint64_t state_;
+};
+
+enum class StepKind : std::uint8_t { task, put, stream, actor, call };
+
+struct Step {
+  StepKind kind = StepKind::task;
+  std::uint64_t program = 0;
+  std::vector<std::size_t> needs;  // Earlier steps whose results are arguments.
+  std::size_t actor = 0;           // call: the step that made the actor.
+  bool get = false;                // Its result is waited for at once.
+  bool large = false;              // put: in the store. task: its arguments are.
+  std::int32_t max_retries = 0;
+  std::int64_t cpu = 10'000;
+  bool gpu = false;
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<std::size_t> gather;  // Steps whose results are waited for together at the end.
+  std::uint64_t microseconds = 0;
+  std::uint32_t items = 0;  // As a stream.
+  bool throws = false;
+  bool flaky = false;  // It throws on its first attempt only, and asks for another.
+  bool large = false;  // Its result goes into the store.
+  bool boxes = false;  // Its result refers to the result of its last step.
+};
+
+struct ProgramLimits {
+  std::uint64_t depth = 3;      // Of tasks that submit tasks.
+  std::uint64_t steps = 4;      // Of one task.
+  std::uint64_t throwing = 20;  // In 1,000.
+  std::uint64_t large = 100;
+  std::uint64_t gpu = 0;
+  bool actors = true;
+  bool streams = true;
+};
+
+/// The program of a part of another one; one step less deep.
+std::uint64_t program_of(std::uint64_t seed, std::uint64_t depth);
+std::uint64_t part_of(std::uint64_t program, std::uint64_t index);
+Plan plan_of(std::uint64_t program, const ProgramLimits& limits);
+/// What the driver does.
+Plan driver_plan(std::uint64_t seed, std::uint64_t steps, const ProgramLimits& limits);
+
+/// A value, or the programs one of which threw: of several arguments that fail any one may be the
+/// first.
+struct Outcome {
+  std::uint64_t value = 0;
+  std::vector<std::uint64_t> threw;  // None: it is a value.
+  bool boxes = false;
+  std::uint64_t boxed = 0;               // The value in the box,
+  std::vector<std::uint64_t> box_threw;  // or why there is none.
+  bool failed() const { return !threw.empty(); }
+};
+
+constexpr std::uint64_t mixed(std::uint64_t left, std::uint64_t right) {
+  return detail::mix64(left * 0x9e3779b97f4a7c15ULL + right + 1);
+}
+constexpr std::uint64_t put_value(std::uint64_t program) { return mixed(program, 0x907); }
+constexpr std::uint64_t item_value(std::uint64_t program, std::uint64_t item) {
+  return mixed(program, 0x17e3 + item);
+}
+
+/// What the steps make, and what the whole returns.
+struct Evaluation {
+  std::vector<Outcome> steps;
+  Outcome outcome;
+};
+Evaluation evaluate(std::uint64_t program, const Plan& plan, const std::vector<Outcome>& inputs,
+                    const ProgramLimits& limits, std::int32_t max_retries);
+
+}  // namespace ray::sim

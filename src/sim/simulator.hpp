@@ -1,0 +1,54 @@
+// A node in a simulated world: virtual time, processes that are a few numbers, links that take a
+// while, disks and processes that fail. One seed decides everything, so what went wrong can be
+// seen again. The world knows what each value must be (sim/program.hpp) and looks for:
+//   O1  somebody waits and nothing is left to happen;
+//   O2  a wrong value, or an error that none of the faults explains;
+//   O3  a result that is told twice with two values, a call or task that ran too often;
+//   O4, O5  something that is left when all is dropped: references, objects, bytes, resources;
+//   O6  calls of one caller that come to an actor in another order;
+//   O9  the same seed twice, and another course of events (by the digest).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "runtime/node.hpp"
+#include "sim/program.hpp"
+
+namespace ray::sim {
+
+struct SimOptions {
+  std::uint64_t seed = 0;
+  ProgramLimits program;
+  std::uint64_t steps = 12;  // Of the driver.
+  detail::NodeLimits node;
+  // Faults, each time in 1,000.
+  std::uint64_t crash = 0;       // A worker dies before a step.
+  std::uint64_t slow_start = 0;  // A worker needs long.
+  std::uint64_t no_start = 0;    // A process cannot be started.
+  std::uint64_t disk_full = 0;   // An object cannot be spilled.
+  std::uint64_t disk_lost = 0;   // A spilled object cannot be read.
+  std::uint64_t no_segment = 0;
+  std::uint64_t cancel = 0;  // The driver cancels a task after a step.
+  std::uint64_t kill_actor = 0;
+  std::uint64_t drop = 0;    // The driver drops a result unread.
+  std::uint64_t memory = 0;  // Memory is short after a step of the driver.
+  std::uint64_t echo = 0;    // A worker says Done once more, later.
+  bool shut_down = false;    // The driver goes in the middle.
+  bool trace = false;        // Print each event.
+};
+
+/// What a seed says about the kind of world.
+SimOptions options_of(std::uint64_t seed);
+
+struct SimReport {
+  std::string wrong;  // Empty: nothing.
+  std::uint64_t digest = 0;
+  std::uint64_t events = 0;
+  std::map<std::string, std::uint64_t> counts;  // What came about how often.
+};
+
+SimReport simulate(const SimOptions& options);
+
+}  // namespace ray::sim

@@ -1,0 +1,246 @@
+// The object store when there is too much for it, when the disk is full, and when the file of
+// spilled objects is spoilt.
+#include "processes/fault_probes.hpp"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+using Bytes = std::vector<unsigned char>;
+
+Bytes made(int number, std::size_t size) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    bytes[i] = static_cast<unsigned char>(i / 4096 + static_cast<std::size_t>(number));
+  }
+  return bytes;
+}
+
+Bytes noted_made(const std::string& ledger, int number, std::size_t size) {
+  faults::note(ledger, std::to_string(number));
+  return made(number, size);
+}
+
+bool is_right(const Bytes& bytes, int number, std::size_t size) {
+  return bytes == made(number, size);
+}
+
+/// The file of spilled objects; it has no name.
+int spill_descriptor(const std::string& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (target.starts_with(folder)) return ::open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
+  }
+  return -1;
+}
+
+enum class Spoil { flip, tear };
+
+void spoil(const std::string& folder, Spoil how) {
+  const int file = spill_descriptor(folder);
+  REQUIRE(file >= 0);
+  struct stat info {};
+  REQUIRE(::fstat(file, &info) == 0);
+  REQUIRE(info.st_size > 0);
+  if (how == Spoil::tear) {
+    REQUIRE(::ftruncate(file, info.st_size / 64) == 0);
+  } else {
+    for (off_t at = 0; at < info.st_size; at += 65536) {
+      unsigned char byte = 0;
+      REQUIRE(::pread(file, &byte, 1, at + 5000) >= 0);
+      byte ^= 1;
+      REQUIRE(::pwrite(file, &byte, 1, at + 5000) >= 0);
+    }
+  }
+  ::close(file);
+}
+
+}  // namespace
+
+TEST_CASE("F29 ten times as much as the store holds: as arguments of tasks, and as results") {
+  const faults::Folder folder;
+  ray::RuntimeOptions options = faults::processes(2, 64 * kMiB);
+  options.spill_directory = folder.path();
+  ray::Runtime rt(options);
+  constexpr int kObjects = 160;
+  constexpr std::size_t kSize = 4 * kMiB;
+  {
+    std::vector<ray::ObjectRef<bool>> checks;
+    for (int i = 0; i < kObjects; ++i) {
+      checks.push_back(rt.remote<is_right>(rt.put(made(i, kSize)), i, kSize));
+    }
+    for (const auto& check : checks) CHECK(rt.get(check, 50s));
+  }
+  {
+    std::vector<ray::ObjectRef<Bytes>> results;
+    for (int i = 0; i < kObjects; ++i) results.push_back(rt.remote<made>(i, kSize));
+    for (int i = 0; i < kObjects; ++i) {
+      auto& ref = results[static_cast<std::size_t>(i)];
+      CHECK(is_right(rt.get(ref, 50s), i, kSize));
+      ref = {};
+    }
+  }
+  CHECK(faults::comes_to_nothing());
+}
+
+TEST_CASE("F18 spilled objects that are spoilt are made again, or told as lost") {
+  for (const Spoil how : {Spoil::flip, Spoil::tear}) {
+    const faults::Folder folder;
+    ray::RuntimeOptions options = faults::processes(2, 16 * kMiB);
+    options.spill_directory = folder.path();
+    ray::Runtime rt(options);
+    const faults::Ledger ledger;
+    std::vector<ray::ObjectRef<Bytes>> results;
+    std::vector<ray::ObjectRef<Bytes>> puts;
+    for (int i = 0; i < 16; ++i) {
+      results.push_back(rt.remote<noted_made>(ledger.file(), i, 2 * kMiB));
+      rt.wait(std::vector{results.back()}, {.timeout = faults::kDeadline});
+      puts.push_back(rt.put(made(i, 2 * kMiB)));
+    }
+    REQUIRE(faults::counts().spilled_bytes > 0);
+    CHECK(ledger.lines().size() == 16);
+    spoil(folder.path(), how);
+    for (int i = 0; i < 16; ++i) {
+      CHECK(is_right(rt.get(results[static_cast<std::size_t>(i)], faults::kDeadline), i, 2 * kMiB));
+    }
+    CHECK(ledger.lines().size() > 16);
+    int lost = 0;
+    for (int i = 0; i < 16; ++i) {
+      try {
+        const Bytes& bytes = rt.get(puts[static_cast<std::size_t>(i)], faults::kDeadline);
+        CHECK(is_right(bytes, i, 2 * kMiB));
+      } catch (const ray::ObjectLostError& error) {
+        CHECK_THAT(error.what(), ContainsSubstring("disk"));
+        ++lost;
+      }
+    }
+    CHECK(lost > 0);
+    results.clear();
+    puts.clear();
+    CHECK(faults::comes_to_nothing());
+  }
+}
+
+namespace {
+
+/// A file system of that size in the folder; none where this process may not mount one.
+class SmallDisk {
+public:
+  SmallDisk(const std::string& folder, const char* size) : folder_(folder) {
+    if (ray::detail::is_worker_process()) return;
+    mounted_ = ::mount("none", folder.c_str(), "tmpfs", 0, size) == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  bool mounted() const { return mounted_; }
+
+private:
+  std::string folder_;
+  bool mounted_ = false;
+};
+
+}  // namespace
+
+TEST_CASE("F19 G-26 a full disk is waited for, then told; when there is room it goes on") {
+  const faults::Folder folder;
+  const SmallDisk disk(folder.path(), "size=8m");
+  ray::RuntimeOptions options = faults::processes(2, 16 * kMiB);
+  options.spill_directory = folder.path();
+  ray::Runtime rt(options);
+  if (!disk.mounted()) {
+    WARN("not run: this process may not mount a file system");
+    return;
+  }
+  std::vector<ray::ObjectRef<Bytes>> kept;
+  std::string text;
+  const auto start = faults::Clock::now();
+  for (int i = 0; i < 64 && text.empty(); ++i) {
+    try {
+      kept.push_back(rt.put(made(i, kMiB)));
+    } catch (const ray::OutOfDiskError& error) {
+      text = error.what();
+    } catch (const ray::ObjectStoreFullError& error) {
+      text = error.what();
+    }
+  }
+  std::printf("F19: %zu objects, then after %.1f s: %s\n", kept.size(),
+              faults::seconds_since(start), text.c_str());
+  CHECK(kept.size() >= 16);
+  CHECK(kept.size() < 32);
+  // A task's result finds no room either.
+  const auto result = rt.remote<made>(7, 2 * kMiB);
+  try {
+    rt.get(result, faults::kDeadline);
+    FAIL("there was room");
+  } catch (const ray::OutOfDiskError&) {
+  } catch (const ray::ObjectStoreFullError&) {
+  }
+  const auto first = kept.front();
+  kept.erase(kept.begin(), kept.begin() + 8);
+  CHECK(is_right(rt.get(rt.remote<made>(9, 2 * kMiB), faults::kDeadline), 9, 2 * kMiB));
+  kept.push_back(rt.put(made(1, kMiB)));
+  CHECK(is_right(rt.get(kept.back(), faults::kDeadline), 1, kMiB));
+  CHECK(is_right(rt.get(first, faults::kDeadline), 0, kMiB));
+}
+
+TEST_CASE("F19 who asks for room while the disk is full gets it when another gives some back") {
+  const faults::Folder folder;
+  const SmallDisk disk(folder.path(), "size=4m");
+  ray::RuntimeOptions options = faults::processes(1, 16 * kMiB);
+  options.spill_directory = folder.path();
+  ray::Runtime rt(options);
+  if (!disk.mounted()) {
+    WARN("not run: this process may not mount a file system");
+    return;
+  }
+  std::vector<ray::ObjectRef<Bytes>> kept;
+  for (int i = 0; i < 16; ++i) kept.push_back(rt.put(made(i, kMiB)));
+  const auto late = rt.remote<made>(3, 8 * kMiB);
+  CHECK(rt.wait(std::vector{late}, {.timeout = 500ms}).ready.empty());
+  kept.clear();
+  CHECK(is_right(rt.get(late, faults::kDeadline), 3, 8 * kMiB));
+}
+
+namespace {
+
+/// A control group of 64 MiB; empty where none can be made.
+std::string make_small_group() {
+  const std::string folder = "/sys/fs/cgroup/memory/ray_test_" + faults::pid_text();
+  if (::mkdir(folder.c_str(), 0755) != 0) return {};
+  std::ofstream(folder + "/memory.limit_in_bytes") << (64 << 20);
+  return folder;
+}
+
+std::size_t takes_memory(const std::string& group, std::size_t size) {
+  std::ofstream(group + "/cgroup.procs") << ::getpid();
+  std::vector<char> bytes(size, 'm');
+  return bytes.size();
+}
+
+}  // namespace
+
+TEST_CASE("F20 a worker that the kernel kills for its memory is told of, and others go on") {
+  ray::Runtime rt(faults::processes(2));
+  const std::string group = make_small_group();
+  if (group.empty()) {
+    WARN("not run: no control group of memory can be made here");
+    return;
+  }
+  CHECK_THAT(faults::error_of<ray::WorkerCrashedError>([&] {
+               rt.get(rt.with<takes_memory>({.max_retries = 0})(group, 256 * kMiB),
+                      faults::kDeadline);
+             }),
+             ContainsSubstring("SIGKILL"));
+  CHECK(is_right(rt.get(rt.remote<made>(1, kMiB), faults::kDeadline), 1, kMiB));
+  rt.shutdown();
+  CHECK(faults::eventually([&] { return ::rmdir(group.c_str()) == 0; }, 5s));
+}
