@@ -174,6 +174,10 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
   const bool killed = actor != nullptr && std::exchange(actor->killed, false);
   const std::string died = "worker process " + std::to_string(worker.pid) + " " + how;
   TaskEntry* creation = actor != nullptr ? find_task(actor->id) : nullptr;
+  std::vector<const TaskEntry*> again;  // While the actor still has its process.
+  for (const TaskEntry* entry : begun) {
+    if (!entry->spec.creates && outlives(*entry, worker)) again.push_back(entry);
+  }
   if (creation != nullptr) {
     give_up_reserved(*creation);
     actor->worker = 0;
@@ -184,7 +188,7 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
       if (entry->decided) answered(*entry);
     } else if (entry->decided) {
       answered(*entry);
-    } else if (outlives(*entry, worker)) {
+    } else if (std::find(again.begin(), again.end(), entry) != again.end()) {
       ++entry->deaths;
       ++entry->attempt;
       requeue(*entry, true);

@@ -365,8 +365,9 @@ bool Engine::wait_many(Object* const* objects, std::size_t size, std::size_t cou
     if (client != nullptr) {
       Client::Wait wait;
       wait.parker = set.parker;
-      const bool told =
-          client->blocked(wait, pending.data(), pending.size(), static_cast<std::size_t>(needed));
+      // A wait for a time ends by itself: it is in no circle.
+      const bool told = client->blocked(wait, pending.data(), pending.size(),
+                                        deadline != nullptr ? 0 : static_cast<std::size_t>(needed));
       client->wait(*set.parker, deadline, [&] {
         circle = set.circle.load(std::memory_order_acquire);
         return over() || circle != nullptr || wait.hopeless.load(std::memory_order_acquire) ||
