@@ -40,7 +40,8 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
                        actor_words(actor) + " ended: its runtime was shut down", entry.spec.name));
   } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
     actor_died(actor,
-               failure(ErrorCode::unschedulable, actor_words(actor) + " can never start: it " + *why, entry.spec.name));
+               failure(ErrorCode::unschedulable,
+                       actor_words(actor) + " can never start: it " + *why, entry.spec.name));
   } else if (living_actors >= limits.workers_max) {
     // With the last process an actor would take what all tasks need, for as long as it lives.
     actor_died(
