@@ -190,18 +190,16 @@ void Client::run(message::Run&& run) {
 bool Client::has_nested() {
   if (works_for != this) return false;
   const std::lock_guard lock(work_mutex_);
-  // A destructor that waits when its task has ended: the node takes this thread for idle.
-  return !nested_.empty() || (running_.empty() && !queue_.empty());
+  return !nested_.empty();
 }
 
 void Client::run_nested() {
   message::Run next;
   {
     const std::lock_guard lock(work_mutex_);
-    auto& from = nested_.empty() && running_.empty() ? queue_ : nested_;
-    if (from.empty()) return;
-    next = std::move(from.front());
-    from.pop_front();
+    if (nested_.empty()) return;
+    next = std::move(nested_.front());
+    nested_.pop_front();
   }
   if (room_on_stack(thread_context)) {
     run(std::move(next));
