@@ -117,6 +117,13 @@ template <class T>
 void fill(Random& random, std::optional<T>& value) {
   if (random.coin()) fill(random, value.emplace());
 }
+template <class T>
+void fill(Random& random, ray::detail::Boxed<T>& value) {
+  if (!random.coin()) return;
+  T held;
+  fill(random, held);
+  value = std::move(held);
+}
 template <class A, class B>
 void fill(Random& random, std::pair<A, B>& pair) {
   fill(random, pair.first);
