@@ -43,7 +43,7 @@ bool try_retain(Object* object) noexcept {
 
 void forget(Object* object) noexcept {
   const std::uint64_t id = object->task_id();
-  std::vector<std::uint16_t> engines;
+  std::vector<std::uint16_t> homes;
   {
     Shard& shard = shard_of(id);
     const std::lock_guard lock(shard.mutex);
@@ -53,11 +53,11 @@ void forget(Object* object) noexcept {
         ++at;
         continue;
       }
-      engines.push_back(at->second.engine);
+      homes.push_back(at->second.engine);
       at = shard.entries.erase(at);
     }
   }
-  for (const std::uint16_t index : engines) {
+  for (const std::uint16_t index : homes) {
     const EngineScope scope(index);
     Engine* engine = scope.engine();
     if (engine != nullptr && engine->parts().client != nullptr) {

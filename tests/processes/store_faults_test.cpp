@@ -150,7 +150,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("F19 G-26 a full disk is waited for, then told; when there is room it goes on") {
+TEST_CASE("F19 G-26 a full disk is waited for, then told, and when there is room it goes on") {
   const faults::Folder folder;
   const SmallDisk disk(folder.path(), "size=8m");
   ray::RuntimeOptions options = faults::processes(2, 16 * kMiB);

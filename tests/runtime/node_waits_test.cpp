@@ -228,7 +228,7 @@ TEST_CASE("an actor's death fails what had begun, and a restart gets the rest", 
   CHECK(probe.node.counts().objects == 0);
 }
 
-TEST_CASE("an actor that nobody refers to ends in order; a killed one at once", "[node]") {
+TEST_CASE("an actor that nobody refers to ends in order, a killed one at once", "[node]") {
   NodeProbe probe;
   probe.greet();
   const auto actor = living_actor(probe, 0, creation(0, "a"));
