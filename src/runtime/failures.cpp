@@ -15,6 +15,8 @@
 #include <ray/exceptions.hpp>
 #include <ray/task/values.hpp>
 
+#include "task/text.hpp"
+
 namespace ray::detail {
 
 namespace {
@@ -232,6 +234,7 @@ FailureParts parts_of(const Failure& failure) {
 
 FailurePtr failure_from(FailureParts parts) {
   auto failure = std::make_shared<Failure>();
+  for (std::string& name : parts.trail) name = printable(name);
   failure->trail = parts.trail;
   failure->trail_dropped = static_cast<std::size_t>(parts.trail_dropped);
   if (parts.code != ErrorCode::task) {

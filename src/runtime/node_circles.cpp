@@ -15,7 +15,7 @@ namespace ray::detail {
 namespace {
 
 constexpr std::size_t kCircleLooksMax = 4096;
-constexpr std::size_t kNamesMax = 16;
+constexpr std::size_t kTitlesMax = 16;
 
 }  // namespace
 
@@ -108,10 +108,10 @@ void Node::State::look_for_circle(TaskEntry& start) {
       }
       std::reverse(names.begin() + 1, names.end());
       std::string why = "task " + names[0] + " waits for ";
-      for (std::size_t i = 1; i < names.size() && i < kNamesMax; ++i) {
+      for (std::size_t i = 1; i < names.size() && i < kTitlesMax; ++i) {
         why += names[i] + ", which waits for ";
       }
-      if (names.size() > kNamesMax) why += "others, which wait for ";
+      if (names.size() > kTitlesMax) why += "others, which wait for ";
       why += names[0] + " in turn; break the circle";
       start.awaits->told = true;
       send(start.worker, message::Deadlock{start.spec.id(), why});

@@ -233,7 +233,7 @@ TEST_CASE("no bytes whatever make a reader leave the ring") {
   CHECK(faults > 100);
 }
 
-TEST_CASE("the bell is rung for a reader that sleeps, once, and for one that is away when it matters") {
+TEST_CASE("the bell is rung for one that sleeps, once, and for one that is away when it matters") {
   Ring ring;
   const Bytes body = pattern(100, 0);
   REQUIRE(ring.writer.try_write(body) == Wrote::all);
