@@ -54,16 +54,13 @@ bool decode_value(Object* object) {
   // it before the answer can come.
   for (;;) {
     std::uint16_t index = 0;
-    std::uint64_t size = 0;
     {
       const std::lock_guard lock(mutex_of(object));
       if (object->seal_state() != kEncoded) return object->seal_state() == kValue;
       const Encoded& encoded = *encoded_in(object);
       if (encoded.value.kind != WireValue::Kind::absent) break;
       index = encoded.engine;
-      size = encoded.value.place.size;
     }
-    static_cast<void>(size);
     Encoded fetched;
     fetched.engine = index;
     const std::exception_ptr error = thrown_by([&] {

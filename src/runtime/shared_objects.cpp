@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/parts.hpp"
+#include "task/id_map.hpp"
 
 namespace ray::detail {
 
@@ -16,13 +17,19 @@ struct Entry {
   std::uint16_t engine;
 };
 
-struct IdHash {
-  std::size_t operator()(std::uint64_t id) const noexcept { return id; }  // Ids are mixed already.
-};
-
 struct alignas(kCacheLine) Shard {
   std::mutex mutex;
   std::unordered_multimap<std::uint64_t, Entry, IdHash> entries;  // Guarded by mutex.
+
+  /// The first entry of that id that fits; null if none does. Requires: mutex.
+  template <class Fits>
+  const Entry* find(std::uint64_t id, Fits fits) const {
+    const auto [begin, end] = entries.equal_range(id);
+    for (auto at = begin; at != end; ++at) {
+      if (fits(at->second)) return &at->second;
+    }
+    return nullptr;
+  }
 };
 
 /// Never destroyed: objects may end after main.
@@ -39,6 +46,13 @@ bool try_retain(Object* object) noexcept {
     if (object->refs.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
   }
   return false;
+}
+
+/// The entry of an object that is not ending, with a reference. Requires: its mutex.
+const Entry* retain_in(const Shard& shard, std::uint16_t engine, std::uint64_t id) noexcept {
+  return shard.find(id, [engine](const Entry& entry) {
+    return entry.engine == engine && try_retain(entry.object);
+  });
 }
 
 void forget(Object* object) noexcept {
@@ -71,23 +85,15 @@ void forget(Object* object) noexcept {
 Object* find_shared(std::uint16_t engine, std::uint64_t id) noexcept {
   Shard& shard = shard_of(id);
   const std::lock_guard lock(shard.mutex);
-  const auto [begin, end] = shard.entries.equal_range(id);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second.engine == engine && try_retain(at->second.object)) return at->second.object;
-  }
-  return nullptr;
+  const Entry* entry = retain_in(shard, engine, id);
+  return entry == nullptr ? nullptr : entry->object;
 }
 
 std::pair<Object*, bool> find_or_enter_shared(std::uint16_t engine, std::uint64_t id,
                                               Object* (*make)(std::uint64_t id)) {
   Shard& shard = shard_of(id);
   const std::lock_guard lock(shard.mutex);
-  const auto [begin, end] = shard.entries.equal_range(id);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second.engine == engine && try_retain(at->second.object)) {
-      return {at->second.object, false};
-    }
-  }
+  if (const Entry* entry = retain_in(shard, engine, id)) return {entry->object, false};
   Object* made = make(id);
   shard.entries.emplace(id, Entry{made, engine});
   return {made, true};
@@ -102,22 +108,17 @@ void enter_shared(std::uint16_t engine, std::uint64_t id, Object* object) {
 bool is_shared(std::uint16_t engine, std::uint64_t id, const Object* object) noexcept {
   Shard& shard = shard_of(id);
   const std::lock_guard lock(shard.mutex);
-  const auto [begin, end] = shard.entries.equal_range(id);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second.engine == engine && at->second.object == object) return true;
-  }
-  return false;
+  return shard.find(id, [&](const Entry& entry) {
+    return entry.engine == engine && entry.object == object;
+  }) != nullptr;
 }
 
 std::uint16_t shared_home(const Object* object) noexcept {
   const std::uint64_t id = object->task_id();
   Shard& shard = shard_of(id);
   const std::lock_guard lock(shard.mutex);
-  const auto [begin, end] = shard.entries.equal_range(id);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second.object == object) return at->second.engine;
-  }
-  return 0;
+  const Entry* entry = shard.find(id, [&](const Entry& each) { return each.object == object; });
+  return entry == nullptr ? std::uint16_t{0} : entry->engine;
 }
 
 void watch_shared_objects() noexcept { forget_shared.store(&forget, std::memory_order_release); }
