@@ -224,8 +224,7 @@ struct EngineParts {
 bool add_waiter(Object* object, Waiter* waiter) noexcept;
 /// Takes it out again; false if the object was sealed meanwhile and the waiter is (being) told.
 bool remove_waiter(Object* object, Waiter* waiter) noexcept;
-/// The end of a task: its objects get their seal if nobody gave them one, and the runtime's
-/// reference goes. Requires: its arguments are released.
+
 /// While it lives, a driver runs here what it waits for; nothing where the thread is none.
 class DriverInside {
 public:
@@ -243,6 +242,8 @@ private:
   std::atomic<int>* count_;
 };
 
+/// The end of a task: its objects get their seal if nobody gave them one, and the runtime's
+/// reference goes. Requires: its arguments are released.
 void seal_task(Task* task, std::uintptr_t seal) noexcept;
 /// Whose result this object is; null for one that no task makes.
 Task* producer_of(Object* object) noexcept;
