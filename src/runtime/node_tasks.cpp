@@ -438,6 +438,7 @@ void Node::State::end_task(TaskEntry& entry) {
   const std::uint64_t id = entry.spec.id();
   log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
+  if (entry.state == TaskState::ready) dispatch_needed = true;  // For those that stood behind it.
   queue.forget(id);
   unstage(entry);
   give_up_reserved(entry);
