@@ -335,6 +335,7 @@ void Client::submit(Task* task) {
   }
   // It may end before this does. What it takes is given back when the node has heard of it.
   retain(task);
+  Events::ready(task);
   send(std::move(submit));
   task->ops->release_arguments(task);
   release(task);

@@ -229,6 +229,7 @@ void Node::State::became_ready(TaskEntry& entry, bool first) {
     log.moved(id, ray::TaskState::pending_actor, now);
     actors.became_ready(id);
     actors_to_send.push_back(entry.spec->actor);
+    if (const ActorEntry* actor = actors.find(entry.spec->actor)) look_at_lines(*actor);
     return;
   }
   entry.state = TaskState::ready;
@@ -260,7 +261,10 @@ void Node::State::handle(ClientId from, message::Began& began) {
   leases.began(from, began.task, now);
   log.began(began.task, entry->attempt, from, leases.find(from)->pid, now);
   entry->state = TaskState::running;
+  entry->suspended = false;
+  entry->awaited = 0;
   entry->begun_order = ++order;
+  if (entry->spec->kind == TaskKind::actor_call) actors.began(began.task);
   dispatch_needed = true;
   if (entry->forced) end_by_force(*entry);
 }
@@ -438,6 +442,7 @@ void Node::State::end_task(TaskEntry& entry) {
   const std::uint64_t id = entry.spec->id();
   log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
+  if (entry.state == TaskState::ready) dispatch_needed = true;  // For those that stood behind it.
   queue.forget(id);
   unstage(entry);
   give_up_reserved(entry);
@@ -445,7 +450,7 @@ void Node::State::end_task(TaskEntry& entry) {
     ActorEntry* actor = actors.find(entry.spec->actor);
     if (actor != nullptr && entry.state == TaskState::staging) actor->staging = false;
     if (actor != nullptr) ++actor->finished;
-    actors.leave(id);
+    if (actors.leave(id)) look_at_lines(*actor);
     actors_to_send.push_back(entry.spec->actor);
     if (entry.holds_actor) release(entry.spec->actor);
   }

@@ -212,6 +212,7 @@ template <class Walker, Either<message::Suspended> T>
 void walk(Walker& walker, T& suspended) {
   walker.id("task", suspended.task);
   walker.flag("suspended", suspended.suspended);
+  walker.id("awaited", suspended.awaited);
 }
 
 template <class Walker, Either<message::GiveBack> T>

@@ -233,6 +233,7 @@ struct Began {
 struct Suspended {
   std::uint64_t task = 0;
   bool suspended = false;
+  std::uint64_t awaited = 0;  // What it waits for; itself: its reader; 0: its turn.
   friend bool operator==(const Suspended&, const Suspended&) = default;
 };
 /// Tasks that the worker was sent and has not begun.
