@@ -44,28 +44,32 @@ Checkpoint take_checkpoint(Task* call) {
 }  // namespace
 
 std::uintptr_t actor_save(Task* call, std::uintptr_t seal) {
-  ActorCore& core = *static_cast<ActorCall*>(call)->core;
-  if (!core.saves) return seal;
+  auto& in = *static_cast<ActorCall*>(call);
+  ActorCore& core = *in.core;
+  if (!core.saves || call->ops->constant || in.instance == nullptr) return seal;
   const TaskExtra* extra = call->extra.load(std::memory_order_acquire);
   if (extra != nullptr && extra->order != nullptr) return seal;  // See Client::finished().
   Checkpoint taken;
   const std::exception_ptr error = thrown_by([&] { taken = take_checkpoint(call); });
-  if (error != nullptr) {
-    if (is_failure(seal) || call->sealed()) return seal;
-    call->ops->drop(call, seal);
-    store_failure(call, make_failure(error, task_name(call)));
-    return kFailed;
+  {
+    const std::lock_guard lock(core.mutex);
+    if (!in.instance->dead && error == nullptr) {
+      if (taken.number == 0) return seal;
+      core.unsaved = std::max(0, core.unsaved - taken.calls);
+      if (taken.number > core.saved_number) {
+        core.saved_number = taken.number;
+        core.saved.swap(taken.state);
+      }
+      in.saved = true;
+      return seal;
+    }
   }
-  if (taken.number == 0) return seal;
-  const std::lock_guard lock(core.mutex);
-  if (static_cast<ActorCall*>(call)->instance->dead) return seal;
-  core.unsaved = std::max(0, core.unsaved - taken.calls);
-  if (taken.number > core.saved_number) {
-    core.saved_number = taken.number;
-    core.saved.swap(taken.state);
-  }
-  static_cast<ActorCall*>(call)->saved = true;
-  return seal;
+  if (is_failure(seal) || call->sealed()) return seal;
+  // What it did is lost, so its result must not be told.
+  call->ops->drop(call, seal);
+  if (error == nullptr) return kActorDied;
+  store_failure(call, make_failure(error, task_name(call)));
+  return kFailed;
 }
 
 // --- in a process of its own ---

@@ -278,12 +278,8 @@ void actor_kill(ActorCore* core, bool no_restart) {
   {
     const std::lock_guard lock(core->mutex);
     if (core->state == ActorState::dead) return;
-    for (Task* call : core->begun) {
-      // One whose state is saved has ended, whatever happens to the object.
-      if (static_cast<ActorCall*>(call)->saved) continue;
-      inside.push_back(call);
-      retain(call);
-    }
+    inside = core->begun;
+    for (Task* call : inside) retain(call);
   }
   const bool restarts =
       !no_restart &&
@@ -297,7 +293,9 @@ void actor_kill(ActorCore* core, bool no_restart) {
                    actor_title(*core) + killed_words(core->options.max_restarts, no_restart))));
   }
   for (Task* call : inside) {
-    if (!restarts || !call->has(kRetryable)) {
+    if (restarts && static_cast<ActorCall*>(call)->saved) {
+      // The new object knows of it: it has ended.
+    } else if (!restarts || !call->has(kRetryable)) {
       if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, kActorDied, false);
       seal_object(call, kActorDied);
       Engine::cancel(call, {.force = false, .recursive = false});  // It is asked to stop.

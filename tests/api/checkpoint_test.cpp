@@ -261,6 +261,28 @@ private:
 
 }  // namespace
 
+TEST_CASE("F32 after restarts the state has each call that was answered, once, and no other") {
+  ray::Runtime rt({.num_cpus = 2});
+  const int retries = GENERATE(0, -1);
+  const auto tally = rt.actor_with<Tally>({.max_restarts = -1, .max_task_retries = retries})();
+  std::vector<int> answered;
+  int next = 0;
+  for (int round = 0; round < probes::scaled(200); ++round) {
+    std::vector<ray::ObjectRef<int>> refs;
+    for (int i = 0; i < 20; ++i) refs.push_back(rt.remote<&Tally::add>(tally, next++));
+    // Now and then a call that is just being run.
+    if (round % 2 == 0)
+      static_cast<void>(rt.try_get(refs[static_cast<std::size_t>(round % 20)], kDeadline));
+    rt.kill(tally, kRestart);
+    for (const auto& ref : refs) {
+      const auto answer = rt.try_get(ref, kDeadline);
+      if (answer.has_value()) answered.push_back(*answer);
+    }
+  }
+  CHECK(rt.get(rt.remote<&Tally::seen>(tally), kDeadline) == answered);
+  if (retries == -1) CHECK(answered.size() == static_cast<std::size_t>(next));
+}
+
 TEST_CASE("with calls at once each that was answered is in the newest checkpoint") {
   ray::Runtime rt({.num_cpus = 4});
   const auto tally = rt.actor_with<Tally>({.max_restarts = -1, .max_concurrency = 4})();
