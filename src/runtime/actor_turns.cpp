@@ -27,8 +27,13 @@ bool execute(Engine& engine, const ActorCore& core, Instance& instance, Task* ca
     context.cpu_held += core.demand.cpu;
   }
   const TaskExtra* extra = call->extra.load(std::memory_order_acquire);
-  if (extra != nullptr && extra->order != nullptr && !call->has(kResumed)) {
-    engine.parts().client->began(call);
+  if (extra != nullptr && extra->order != nullptr) {
+    Client& client = *engine.parts().client;
+    if (call->has(kResumed)) {
+      client.resumed(call, true);
+    } else {
+      client.began(call);
+    }
   }
   engine.run_task(call);
   context.cpu_held = held;

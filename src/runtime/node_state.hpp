@@ -61,7 +61,7 @@ struct TaskEntry {
     running,
     kept,  // It ended, and may have to run again: a stored result got lost, an actor restarts.
   };
-  TaskSpec spec;
+  Shared<TaskSpec> spec;
   State state = State::waiting;
   bool decided = false;    // Its results are sealed while a worker still has it.
   bool abandoned = false;  // Decided because nobody wants it.
@@ -79,6 +79,8 @@ struct TaskEntry {
   ClientId nest_at = 0;            // A blocked worker that waits for it; 0: none.
   std::uint64_t begun_order = 0;
   std::unique_ptr<AwaitedSet> awaits;
+  bool suspended = false;     // Its coroutine waits, for
+  std::uint64_t awaited = 0;  // this (message::Suspended).
   std::unique_ptr<StreamState> stream;
   std::shared_ptr<Bequest> bequest;
   TaskEntry* parent = nullptr;  // Tasks that were submitted by a task that has not ended.
@@ -295,7 +297,10 @@ struct Node::State {
   bool lacks_what_is_blocked();
   bool all_wait() const;
   bool still_waits(const TaskEntry& entry, bool for_long);
-  void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
+  bool what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
+  struct InLine;
+  InLine line_of(const ActorEntry& actor, std::uint32_t group);
+  void look_at_lines(const ActorEntry& actor);
 
   // --- node_actors.cpp ---
   void submit_creation(ClientId from, TaskEntry& entry);
@@ -316,7 +321,7 @@ struct Node::State {
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);
-  static WireValue cancelled_value(const TaskEntry& entry);
+  WireValue cancelled_value(const TaskEntry& entry) const;
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---
@@ -326,10 +331,12 @@ struct Node::State {
 
   // --- failures, in node_failures.cpp ---
   static Bytes failure(ErrorCode code, const std::string& text, std::string_view task = {});
-  static std::string task_words(const TaskEntry& entry);
+  std::string name_of(const TaskSpec& spec) const;
+  std::string name_of(const TaskEntry& entry) const { return name_of(*entry.spec); }
+  std::string task_words(const TaskEntry& entry) const;
   static std::string actor_words(const ActorEntry& actor);
   /// Why a task fails one of whose objects has failed.
-  static Bytes failed_need(const TaskEntry& entry, const Bytes& failure);
+  Bytes failed_need(const TaskEntry& entry, const Bytes& failure) const;
   static std::string described(const Bytes& failure);
 };
 

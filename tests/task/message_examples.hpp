@@ -99,7 +99,7 @@ inline std::vector<std::pair<std::string, Message>> all() {
       {"Blocked", Blocked{kTask, {kObject, kOther}, 1, true}},
       {"Unblocked", Unblocked{kTask}},
       {"Began", Began{kTask}},
-      {"Suspended", Suspended{kTask, true}},
+      {"Suspended", Suspended{kTask, true, kObject}},
       {"GiveBack", GiveBack{{kTask}}},
       {"Done", Done{kTask, 0, {inline_value(int_bytes())}, false, {}}},
       {"Done, every field",
