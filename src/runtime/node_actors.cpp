@@ -39,9 +39,8 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
                failure(ErrorCode::actor_died,
                        actor_words(actor) + " ended: its runtime was shut down", name_of(entry)));
   } else if (const auto why = ledger().infeasible(entry.spec->demand)) {
-    actor_died(actor,
-               failure(ErrorCode::unschedulable,
-                       actor_words(actor) + " can never start: it " + *why, name_of(entry)));
+    actor_died(actor, failure(ErrorCode::unschedulable,
+                              actor_words(actor) + " can never start: it " + *why, name_of(entry)));
   } else if (living_actors >= limits.workers_max) {
     // With the last process an actor would take what all tasks need, for as long as it lives.
     actor_died(
@@ -121,7 +120,9 @@ void Node::State::leave_process(ActorEntry& actor, TaskEntry& creation) {
 // --- checkpoints ---
 
 /// The actor starts again from this state; the one before it is not needed any more.
-void Node::State::save_checkpoint(ClientId from, const TaskEntry& call, WireValue&& state) {
+void Node::State::save_checkpoint(ClientId from, const TaskEntry& call, Boxed<WireValue>& given) {
+  WireValue state = std::move(*given);
+  given = {};
   ActorEntry* actor =
       call.spec->kind == TaskKind::actor_call ? actors.find(call.spec->actor) : nullptr;
   if (actor == nullptr || actor->worker != from) {

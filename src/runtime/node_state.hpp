@@ -316,7 +316,7 @@ struct Node::State {
   void end_creation(ActorEntry& actor);
   void leave_process(ActorEntry& actor, TaskEntry& creation);
   void unreferenced_actor(ActorEntry& actor);
-  void save_checkpoint(ClientId from, const TaskEntry& call, WireValue&& state);
+  void save_checkpoint(ClientId from, const TaskEntry& call, Boxed<WireValue>& given);
   void drop_checkpoint(ActorEntry& actor);
 
   // --- node_streams.cpp ---

@@ -330,12 +330,8 @@ void Node::State::handle(ClientId from, message::Done& done) {
   unblock(*entry);
   leases.done(from, done.task, now);
   dispatch_needed = true;
-  // Together with the result: what was answered is never lost, and the state of a call that
-  // nobody waits for any more counts as well.
-  if (done.checkpoint) {
-    save_checkpoint(from, *entry, std::move(*done.checkpoint));
-    done.checkpoint = {};
-  }
+  // Together with the result. The state of a call that nobody waits for any more counts as well.
+  if (done.checkpoint) save_checkpoint(from, *entry, done.checkpoint);
   if (entry->decided) {
     drop();
     ++commits_dropped;

@@ -299,9 +299,8 @@ TEST_CASE("with calls at once each that was answered is in the newest checkpoint
     }
   }
   const auto seen = rt.get(rt.remote<&Tally::seen>(tally), kDeadline);
-  for (const int each : answered) {
-    if (std::count(seen.begin(), seen.end(), each) != 1) FAIL_CHECK(each << " is not there once");
-  }
+  CHECK(std::all_of(answered.begin(), answered.end(),
+                    [&](int each) { return std::count(seen.begin(), seen.end(), each) == 1; }));
 }
 
 TEST_CASE("coroutine methods are saved when they end") {

@@ -561,7 +561,8 @@ TEST_CASE("a task asks for at most 1,024 resources, an actor has at most 1,024 g
       kGroupsMax,
       [](std::size_t entries) {
         message::ActorFound found;
-        found.spec.edit().concurrency_groups = made_names<std::map<std::string, std::int32_t>>(entries);
+        found.spec.edit().concurrency_groups =
+            made_names<std::map<std::string, std::int32_t>>(entries);
         return found;
       },
       [](std::size_t entries) {
