@@ -62,7 +62,7 @@ Node::State::InLine Node::State::line_of(const ActorEntry& actor, std::uint32_t 
   }
   for (const std::uint64_t id : actor.begun) {
     TaskEntry* call = find_task(id);
-    if (call == nullptr || (call->spec.group <= groups.size() ? call->spec.group : 0) != group) {
+    if (call == nullptr || (call->spec->group <= groups.size() ? call->spec->group : 0) != group) {
       continue;
     }
     line.begun.push_back(call);
@@ -80,13 +80,13 @@ bool Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
       if (TaskEntry* maker = find_task(object->producer)) tasks_found.push_back(maker);
     }
   };
-  const std::uint64_t id = entry.spec.id();
+  const std::uint64_t id = entry.spec->id();
   ActorEntry* actor =
-      entry.spec.kind == TaskKind::actor_call ? actors.find(entry.spec.actor) : nullptr;
+      entry.spec->kind == TaskKind::actor_call ? actors.find(entry.spec->actor) : nullptr;
   if (entry.state == TaskState::running && entry.suspended) {
     add_makers({entry.awaited});
     if (entry.awaited != 0 || actor == nullptr) return false;
-    const InLine line = line_of(*actor, entry.spec.group);
+    const InLine line = line_of(*actor, entry.spec->group);
     if (line.executing.size() >= line.executing_max) tasks_found = line.executing;
     return true;
   }
@@ -105,7 +105,7 @@ bool Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
   }
   if (entry.decided) return false;
   if (queue.is_waiting(id)) {
-    add_makers(entry.spec.needs);
+    add_makers(entry.spec->needs);
     return false;
   }
   if (actor == nullptr) return false;
@@ -117,7 +117,7 @@ bool Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
     if (TaskEntry* creation = find_task(actor->id)) tasks_found.push_back(creation);
     return false;
   }
-  const InLine line = line_of(*actor, entry.spec.group);
+  const InLine line = line_of(*actor, entry.spec->group);
   if (line.begun.size() >= line.begun_max) {
     tasks_found = line.begun;
   } else if (line.executing.size() >= line.executing_max) {
@@ -197,7 +197,7 @@ void Node::State::look_for_circle(TaskEntry& start) {
   if (looked.at(&start).next == nullptr) return;  // What it waits for is in one, it is not.
   std::vector<std::string> names;
   for (const TaskEntry* at = &start; names.empty() || at != &start; at = looked.at(at).next) {
-    names.push_back("'" + printable(at->spec.name) + "'");
+    names.push_back("'" + printable(name_of(*at)) + "'");
   }
   std::string why = "task " + names[0] + " waits for ";
   for (std::size_t i = 1; i < names.size() && i < kTitlesMax; ++i) {
@@ -207,7 +207,7 @@ void Node::State::look_for_circle(TaskEntry& start) {
   why += (names.size() == 2 ? std::string("it") : names[0]) + " in turn; break the circle";
   if (start.awaits != nullptr) start.awaits->told = true;
   start.awaited = 0;
-  send(start.worker, message::Deadlock{start.spec.id(), why});
+  send(start.worker, message::Deadlock{start.spec->id(), why});
 }
 
 /// Whether a task is ready that lacks only a worker, or what blocked tasks hold.
@@ -217,7 +217,7 @@ bool Node::State::lacks_what_is_blocked() {
   for (const auto& [number, id] : blocked) {
     const TaskEntry* entry = find_task(id);
     if (!entry->reserved) continue;
-    held.push_back(&entry->spec.demand);
+    held.push_back(&entry->spec->demand);
   }
   if (held.empty()) return false;
   for (const Demand* demand : held) ledger().release(*demand);
@@ -276,7 +276,7 @@ void Node::State::look_for_stuck() {
           : "all " + std::to_string(leases.size()) +
                 " worker processes wait in get() or belong to actors while tasks are ready to "
                 "run; raise the number of workers, or wait with co_await, which holds no worker";
-  send(newest.worker, message::Deadlock{newest.spec.id(), why});
+  send(newest.worker, message::Deadlock{newest.spec->id(), why});
 }
 
 }  // namespace ray::detail

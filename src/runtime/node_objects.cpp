@@ -185,7 +185,7 @@ void Node::State::free_object(std::uint64_t id) {
   TaskEntry* maker = find_task(object.producer);
   if (maker == nullptr) return;
   if (maker->live_results != 0) --maker->live_results;
-  if (maker->state == TaskState::kept && maker->live_results == 0 && !maker->spec.creates) {
+  if (maker->state == TaskState::kept && maker->live_results == 0 && !maker->spec->creates) {
     --kept;
     tasks.erase(object.producer);
   }
@@ -262,7 +262,7 @@ bool Node::State::run_for_lost(std::uint64_t task) {
   const auto known = [&](std::uint64_t id) {
     return objects.contains(id) || actors.find(id) != nullptr;
   };
-  const auto& spec = entry->spec;
+  const TaskSpec& spec = *entry->spec;
   if (!std::all_of(spec.needs.begin(), spec.needs.end(), known) ||
       !std::all_of(spec.arguments.contains.begin(), spec.arguments.contains.end(), known)) {
     return false;

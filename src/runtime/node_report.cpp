@@ -117,8 +117,8 @@ std::vector<WorkerInfo> Node::State::worker_infos() {
       if (entry == nullptr || call->begun_order < entry->begun_order) entry = call;
     }
     if (entry != nullptr) {
-      info.task_id = TaskId{entry->spec.id()};
-      info.task_name = entry->spec.name;
+      info.task_id = TaskId{entry->spec->id()};
+      info.task_name = name_of(*entry);
     }
     infos.push_back(std::move(info));
   }
@@ -170,10 +170,10 @@ void Node::State::handle(ClientId from, message::Ask& ask) {
     DemandCounts counts;
     for (const std::uint64_t id : queue.all_ready()) {
       const TaskEntry& entry = *find_task(id);
-      if (is_plain_demand(entry.spec.demand) && !entry.spec.creates) {
+      if (is_plain_demand(entry.spec->demand) && !entry.spec->creates) {
         counts.add_plain(1);
       } else {
-        counts.add(entry.spec.demand, entry.spec.creates.has_value());
+        counts.add(entry.spec->demand, entry.spec->creates.has_value());
       }
     }
     // Those that were sent ahead stand behind what their worker runs.

@@ -108,7 +108,7 @@ bool Process::all_sealed(Frame& frame, const std::vector<std::uint64_t>& ids) {
 void Process::give_back_queue() {
   if (is_actor || queue_.empty()) return;
   message::GiveBack back;
-  for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
+  for (const message::Run& run : queue_) back.tasks.push_back(run.task->id());
   queue_.clear();
   send(back);
 }
@@ -160,7 +160,7 @@ void Process::receive(Message& received) {
       items_[item->task].push_back(std::move(*item));
     }
   } else if (auto* cancel = std::get_if<message::CancelTask>(&received)) {
-    const auto is_it = [&](const message::Run& waits) { return waits.task.id() == cancel->task; };
+    const auto is_it = [&](const message::Run& waits) { return waits.task->id() == cancel->task; };
     if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) != 0) {
       send(message::GiveBack{{cancel->task}});
     }
@@ -214,7 +214,7 @@ void Process::begin_next() {
 
 void Process::begin(message::Run& run) {
   auto frame = std::make_shared<Frame>();
-  frame->spec = std::move(run.task);
+  frame->spec = *run.task;
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
   send(message::Began{frame->spec.id()});

@@ -25,7 +25,13 @@ int use_stack(volatile const char* above) {
 
 enum class End { segfault, abort, exit0, exit3, exit_call, stack, division, terminate, sigkill };
 
-int ends(End how) {
+/// Sanitizers have handlers of their own, which end a process by exit.
+void let_signals_kill() {
+  for (const int number : {SIGSEGV, SIGFPE}) ::signal(number, SIG_DFL);
+}
+
+__attribute__((no_sanitize("undefined"))) int ends(End how) {
+  let_signals_kill();
   volatile int zero = 0;
   switch (how) {
     case End::segfault:
@@ -158,6 +164,7 @@ namespace {
 
 int poison(const std::string& ledger) {
   faults::note(ledger, faults::pid_text());
+  let_signals_kill();
   ::raise(SIGSEGV);
   return 0;
 }
@@ -174,6 +181,7 @@ void loop_for_ever(const std::string& ledger) {
 
 TEST_CASE("F25 an endless loop that timed out is ended by a cancel with force") {
   ray::Runtime rt(faults::processes(1));
+  CHECK(rt.get(rt.remote<same>(0), faults::kDeadline) == 0);  // The start takes none of its time.
   const Ledger ledger;
   const auto ref = rt.with<loop_for_ever>({.timeout = 200ms})(ledger.file());
   const pid_t worker = ledger.await_pid();
@@ -205,7 +213,7 @@ TEST_CASE("F26 a task that kills its workers is given up after three, and others
   CHECK(ledger.lines().size() == 3);
   std::printf("F26: %.0f tasks/s alone, %.0f beside poison: %.0f %%\n", alone, beside,
               100 * beside / alone);
-  CHECK(beside >= 0.8 * alone);
+  if (!probes::kSanitized) CHECK(beside >= 0.8 * alone);  // A start takes a while there.
 }
 
 // --- what a worker that died had asked for and had made ---

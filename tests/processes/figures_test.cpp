@@ -85,7 +85,7 @@ void kill_workers(std::chrono::seconds length, std::chrono::seconds period) {
   CHECK(kills >= 1);
   CHECK(errors == 0);
   CHECK(faults::counts().commits_dropped == 0);
-  CHECK(beside >= 0.9 * alone);
+  if (!probes::kSanitized) CHECK(beside >= 0.9 * alone);
 }
 
 }  // namespace
@@ -144,7 +144,7 @@ TEST_CASE("G-10 the death of a worker is noticed at once") {
   std::printf("G-10: from kill to error: p50 %.2f ms, p99 %.2f ms, most %.2f ms\n",
               faults::quantile(times, 0.5), faults::quantile(times, 0.99),
               faults::quantile(times, 1));
-  CHECK(faults::quantile(times, 0.5) <= 20);
+  if (!probes::kSanitized) CHECK(faults::quantile(times, 0.5) <= 20);
 }
 
 TEST_CASE("G-06 busy workers are killed again and again, and nothing is lost (short)") {

@@ -20,7 +20,7 @@ TaskSpec wide(std::int32_t max_concurrency) {
 ClientId begin_next(NodeProbe& probe, std::uint64_t task) {
   const auto run = probe.run();
   REQUIRE(run);
-  REQUIRE(run->second.task.id() == task);
+  REQUIRE(run->second.task->id() == task);
   probe.began(run->first, task);
   return run->first;
 }
@@ -141,7 +141,7 @@ TEST_CASE("a ready task that is cancelled makes room for those behind it", "[nod
   probe.say(kDriverClient, message::Cancel{big, false, true});
   const auto run = probe.run();
   REQUIRE(run);
-  CHECK(run->second.task.id() == small);
+  CHECK(run->second.task->id() == small);
 }
 
 TEST_CASE("an object that is put without a value gets it later, or fails with its process",
@@ -162,7 +162,7 @@ TEST_CASE("an object that is put without a value gets it later, or fails with it
     probe.drop(name, worker);
     const auto run = probe.run();
     REQUIRE(run);
-    CHECK(run->second.task.id() == task);
+    CHECK(run->second.task->id() == task);
     CHECK(text_of(run->second.values.at(0).bytes) == "v");
   }
   SECTION("never, and nobody wants it") {

@@ -244,7 +244,7 @@ inline std::uint64_t living_actor(NodeProbe& probe, std::uint32_t index, TaskSpe
   const std::uint64_t id = probe.submit(std::move(spec));
   probe.greet();
   const auto run = probe.run();
-  if (!run || run->second.task.id() != id) throw std::runtime_error("the actor was not created");
+  if (!run || run->second.task->id() != id) throw std::runtime_error("the actor was not created");
   probe.began(run->first, id);
   message::Done done;
   done.task = id;
