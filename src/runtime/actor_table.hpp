@@ -34,8 +34,8 @@ struct ActorEntry {
   std::uint32_t at_worker = 0;       // Calls sent and not done.
   std::vector<std::uint64_t> begun;  // Those of them that have begun, in order.
   std::uint64_t finished = 0;        // Calls that have ended, however.
-  Bytes checkpoint;
-  bool has_checkpoint = false;
+  std::uint64_t checkpoint = 0;      // The object with its newest state; 0: there is none.
+  std::uint32_t checkpoints = 0;     // So far.
   Bytes failure;
 
   bool may_restart() const { return spec.max_restarts < 0 || restarts < spec.max_restarts; }

@@ -282,6 +282,7 @@ bool actor_retries(Task* call, std::uintptr_t seal) {
     const std::lock_guard lock(core->mutex);
     const auto& instance = static_cast<ActorCall*>(call)->instance;
     if (instance == nullptr || !instance->dead || core->state == ActorState::dead) return false;
+    if (static_cast<ActorCall*>(call)->saved) return false;
     if (std::find(core->begun.begin(), core->begun.end(), call) == core->begun.end()) return false;
     const int attempt = extra.attempt.load(std::memory_order_relaxed);
     if (extra.max_retries != -1 && attempt >= extra.max_retries) return false;

@@ -209,6 +209,9 @@ private:
   void take_call(message::Run&& run);
   void start_call(message::Run&& run);
   void end_actors();
+  std::shared_ptr<void> fetch_checkpoint(std::uint64_t id, const ActorClass& cls);
+  std::uint64_t pack_checkpoint(Task* call, Boxed<WireValue>& into, Aliases& aliases);
+  void send_done(message::Done&& done, std::uint64_t checkpoint);
 
   void on(message::ActorEnded&& ended);
   void on(message::Sealed&& sealed);
@@ -266,6 +269,9 @@ private:
   std::mutex calls_mutex_;  // Keeps calls in order. Guards the two.
   ActorCore* hosted_ = nullptr;
   std::vector<message::Run> early_calls_;  // Came before their actor was made.
+
+  std::mutex checkpoint_mutex_;        // An older checkpoint must not follow a newer one.
+  std::uint64_t sent_checkpoint_ = 0;  // The newest's number.
 
   std::atomic<int> waiting_{0};
   std::atomic<bool> stopping_{false};

@@ -259,7 +259,13 @@ void Client::finished(Task* task, std::uintptr_t seal) {
   done.attempt = extra_of(task).order->attempt;
   Aliases aliases;
   const std::uint32_t results = task->ops->codec->results;
+  std::uint64_t number = 0;
+  const std::exception_ptr unsaved =
+      task->ops->kind == ObjectKind::actor_call
+          ? thrown_by([&] { number = pack_checkpoint(task, done.checkpoint, aliases); })
+          : nullptr;
   const std::exception_ptr error = thrown_by([&] {
+    if (unsaved != nullptr && seal != kFailed && !task->sealed()) std::rethrow_exception(unsaved);
     if (task->sealed()) {
       std::rethrow_exception(failure_of(task)->exception);
     } else if (seal == kValue && results == kOneResult) {
@@ -281,7 +287,7 @@ void Client::finished(Task* task, std::uintptr_t seal) {
     const std::lock_guard lock(work_mutex_);
     running_.erase(done.task);
   }
-  send(std::move(done));
+  send_done(std::move(done), number);
   give_back(aliases);
   if (results == kOneResult) release(task);  // The caller's, who is not here.
 }

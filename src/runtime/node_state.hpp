@@ -317,6 +317,8 @@ struct Node::State {
   void end_creation(ActorEntry& actor);
   void leave_process(ActorEntry& actor, TaskEntry& creation);
   void unreferenced_actor(ActorEntry& actor);
+  void save_checkpoint(ClientId from, const TaskEntry& call, WireValue&& state);
+  void drop_checkpoint(ActorEntry& actor);
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);

@@ -306,8 +306,10 @@ void Node::State::handle(ClientId from, message::Done& done) {
   for (const WireValue& value : done.values) {
     if (!accept(from, value)) return;
   }
+  if (done.checkpoint && !accept(from, *done.checkpoint)) return;
   const auto drop = [&] {
     for (const WireValue& value : done.values) discard(from, value);
+    if (done.checkpoint) discard(from, *done.checkpoint);
   };
   if (entry == nullptr || entry->worker != from || !entry->at_worker() ||
       entry->attempt != done.attempt) {
@@ -328,6 +330,12 @@ void Node::State::handle(ClientId from, message::Done& done) {
   unblock(*entry);
   leases.done(from, done.task, now);
   dispatch_needed = true;
+  // Together with the result: what was answered is never lost, and the state of a call that
+  // nobody waits for any more counts as well.
+  if (done.checkpoint) {
+    save_checkpoint(from, *entry, std::move(*done.checkpoint));
+    done.checkpoint = {};
+  }
   if (entry->decided) {
     drop();
     ++commits_dropped;
@@ -345,11 +353,6 @@ void Node::State::handle(ClientId from, message::Done& done) {
 
 void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
   const std::uint64_t id = entry.spec->id();
-  if (ActorEntry* actor = actors.find(entry.spec->actor);
-      actor != nullptr && done.has_checkpoint && entry.spec->kind == TaskKind::actor_call) {
-    actor->checkpoint = std::move(done.checkpoint);
-    actor->has_checkpoint = true;
-  }
   if (entry.stream != nullptr) {
     if (!done.values.empty() && done.values[0].kind == WireValue::Kind::failure) {
       log_failure(id, done.values[0].bytes);
