@@ -32,8 +32,9 @@ public:
   SentNeeds(message::Run& run, std::uint16_t engine) : run_(run), engine_(engine) {}
   Object* take(Object* (*make)(std::uint64_t id)) override {
     if (next_ >= run_.values.size() || next_ >= run_.task->needs.size()) {
-      throw SerializationError("ray: task '" + std::string(name_of(*run_.task)) + "' was sent with " +
-                               std::to_string(run_.values.size()) + " objects; it needs more");
+      throw SerializationError("ray: task '" + std::string(name_of(*run_.task)) +
+                               "' was sent with " + std::to_string(run_.values.size()) +
+                               " objects; it needs more");
     }
     const std::uint64_t id = run_.task->needs[next_];
     WireValue& value = run_.values[next_++];
