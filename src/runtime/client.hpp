@@ -195,7 +195,9 @@ private:
   void fill(TaskSpec& spec, Task* task, Aliases& aliases);
 
   void seal(std::uint64_t id, WireValue&& value);
+  bool runs_tasks_here() const;
   bool nests_here() const;
+  bool left_waits();
   bool has_nested();
   void run_nested();
   void run(message::Run&& run);
@@ -259,6 +261,7 @@ private:
   std::deque<message::Run> nested_;  // On top of the task that is blocked.
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
+  int away_ = 0;  // What tasks left behind waits, so often.
   bool exit_ = false;
 
   ArrayRooms rooms_;

@@ -144,7 +144,7 @@ Client::~Client() { close(); }
 bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::size_t count) {
   const Task* task = thread_context.task();
   const TaskExtra* extra = task == nullptr ? nullptr : task->extra.load(std::memory_order_acquire);
-  if (extra == nullptr || extra->order == nullptr) return false;
+  if (extra == nullptr || extra->order == nullptr) return left_waits();
   message::Blocked blocked;
   blocked.task = task->task_id();
   blocked.count = static_cast<std::uint32_t>(count);
@@ -160,10 +160,24 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
   return true;
 }
 
+/// What the last task of a worker left behind (a destructor) waits on the thread that runs tasks:
+/// meanwhile it is sent none.
+bool Client::left_waits() {
+  if (!runs_tasks_here() || hosted_ != nullptr) return false;
+  {
+    const std::lock_guard lock(work_mutex_);
+    if (away_++ != 0) return true;
+  }
+  give_back_queue(false);
+  send(message::Blocked{});
+  return true;
+}
+
 void Client::unblocked(Wait& wait) {
   {
     const std::lock_guard lock(work_mutex_);
     waits_.erase(wait.task);
+    if (wait.task == 0 && --away_ != 0) return;
   }
   send(message::Unblocked{wait.task});
 }

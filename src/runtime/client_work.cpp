@@ -65,6 +65,8 @@ Bytes failure_bytes(const std::exception_ptr& error, std::string_view task) {
 
 }  // namespace
 
+bool Client::runs_tasks_here() const { return works_for == this; }
+
 bool Client::nests_here() const {
   const Task* task = thread_context.task();
   return works_for == this && task != nullptr && task->ops->kind == ObjectKind::task;
@@ -75,11 +77,18 @@ void Client::on(message::Run&& run) {
     take_call(std::move(run));
     return;
   }
+  const std::uint64_t id = run.task->id();
+  bool taken = false;
   {
     const std::lock_guard lock(work_mutex_);
-    (run.nested ? nested_ : queue_).push_back(std::move(run));
+    taken = away_ == 0 || run.nested || run.task->creates;
+    if (taken) (run.nested ? nested_ : queue_).push_back(std::move(run));
   }
-  wake_worker();
+  if (taken) {
+    wake_worker();
+  } else {
+    send(message::GiveBack{{id}});
+  }
 }
 
 void Client::on(message::Recall&&) { give_back_queue(true); }

@@ -275,13 +275,14 @@ void Engine::complete(Task* task, std::uintptr_t seal) {
     seal = actor_save(task, seal);
     if (actor_retries(task, seal)) return;
   }
+  if (task->has(kTraced)) [[unlikely]]
+    note_end(task, seal);
+  // Before the node hears of the end: what an argument's destructor waits for, the task waits for.
+  task->ops->release_arguments(task);
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire);
       extra != nullptr && extra->order != nullptr) {
     parts_->client->finished(task, seal);
   }
-  if (task->has(kTraced)) [[unlikely]]
-    note_end(task, seal);
-  task->ops->release_arguments(task);
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire)) [[unlikely]] {
     if (extra->stoppable.load(std::memory_order_acquire)) parts_->forget_stoppable(task, *extra);
     if (const auto timer = extra->timer.exchange(0)) parts_->timers.cancel(timer);

@@ -21,6 +21,11 @@ constexpr const char* kNoMemory = "the machine ran out of memory";
 // --- waiting ---
 
 void Node::State::handle(ClientId from, message::Blocked& said) {
+  if (said.task == 0) {
+    leases.set_away(from, true, now);
+    dispatch_needed = true;
+    return;
+  }
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
   unblock(*entry);
@@ -42,6 +47,11 @@ void Node::State::handle(ClientId from, message::Blocked& said) {
 }
 
 void Node::State::handle(ClientId from, message::Unblocked& said) {
+  if (said.task == 0) {
+    leases.set_away(from, false, now);
+    dispatch_needed = true;
+    return;
+  }
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from) return;
   unblock(*entry);
@@ -287,7 +297,8 @@ void Node::State::start_failed(const std::string& why) {
 bool Node::State::others_work() const {
   for (const ClientId client : leases.clients()) {
     const PoolWorker& worker = *leases.find(client);
-    if (worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.is_blocked()) {
+    if (worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.away &&
+        !worker.is_blocked()) {
       return true;
     }
   }

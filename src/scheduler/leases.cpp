@@ -118,7 +118,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
     const bool waits = !worker.calls.empty() && !worker.calls_go_on();
     return waits ? 0 : worker.actor_cpu;
   }
-  if (worker.phase == PoolWorker::Phase::starting) return 0;
+  if (worker.phase == PoolWorker::Phase::starting || worker.away) return 0;
   if (!worker.stack.empty() && !worker.stack.back().blocked) return worker.stack.back().cpu;
   for (const LeasedTask& task : worker.sent) {
     if (worker.stack.empty() || task.nested) return task.cpu;
@@ -128,7 +128,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
 
 std::optional<std::size_t> Leases::ahead_of(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || worker.actor != 0 || !worker.has_task() ||
-      worker.recalled || worker.closed || worker.is_blocked()) {
+      worker.recalled || worker.closed || worker.away || worker.is_blocked()) {
     return std::nullopt;
   }
   // A lease for something other than one CPU is for one task.
@@ -142,7 +142,8 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   free_cpu_ += worker.charge - charge;
   worker.charge = charge;
   const bool idle =
-      worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.has_task();
+      worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.has_task() &&
+      !worker.away;
   if (idle && !worker.idle) {
     worker.since = now;
     worker.recalled = false;
@@ -316,6 +317,15 @@ bool Leases::unblock(ClientId client, std::uint64_t task) {
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
+}
+
+void Leases::set_away(ClientId client, bool away, PoolTime now) {
+  PoolWorker* worker = this->worker(client);
+  if (worker == nullptr || worker->actor != 0) return;
+  if (is_lively(*worker)) --lively_;
+  worker->away = away;
+  if (is_lively(*worker)) ++lively_;
+  settle(*worker, now);
 }
 
 bool Leases::suspend(ClientId client, std::uint64_t task, PoolTime now) {

@@ -51,6 +51,7 @@ struct PoolWorker {
   IdMap<LeasedTask> suspended;    // Coroutines that wait.
   bool closed = false;            // It gave back what it had: it is about to wait.
   bool recalled = false;          // It was asked to give back what it has not begun.
+  bool away = false;              // It waits for something, though it has no task.
   PoolTime since{0};              // When it came into its phase, or became idle.
 
   // An actor's calls run side by side: they stand in no order.
@@ -127,6 +128,8 @@ public:
   /// False: it is not begun there, or it is so already.
   bool block(ClientId client, std::uint64_t task);
   bool unblock(ClientId client, std::uint64_t task);
+  /// What its last task left behind waits for something: it gets no task until it is back.
+  void set_away(ClientId client, bool away, PoolTime now);
   bool suspend(ClientId client, std::uint64_t task, PoolTime now);
   bool resume(ClientId client, std::uint64_t task);
 

@@ -218,7 +218,8 @@ struct Unpin {
   std::vector<std::uint64_t> objects;
   friend bool operator==(const Unpin&, const Unpin&) = default;
 };
-/// The task cannot go on without `count` of the objects. It lends its CPUs meanwhile.
+/// The task cannot go on without `count` of the objects. It lends its CPUs meanwhile. Task 0: the
+/// worker has none, but what its last one left behind (a destructor) waits.
 struct Blocked {
   std::uint64_t task = 0;
   std::vector<std::uint64_t> objects;
