@@ -9,6 +9,7 @@
 #include "runtime/circles.cpp"
 #include "runtime/client.cpp"
 #include "runtime/client_actors.cpp"
+#include "runtime/client_promises.cpp"
 #include "runtime/client_wait.cpp"
 #include "runtime/client_work.cpp"
 #include "runtime/completion.cpp"

@@ -222,8 +222,11 @@ std::uint64_t Client::identify(Object* object, Aliases& aliases) {
     return id;  // One that has failed without being entered was never sent.
   }
   if (producer == nullptr && is_shared(engine, id, object)) return id;
+  if (!object->sealed()) {
+    aliases.push_back(promise(object));
+    return aliases.back();
+  }
   // Of this process, or another runtime's.
-  if (!object->sealed()) Engine::wait(object);
   if (producer == nullptr && (object->waiters.load(std::memory_order_acquire) & kShared) == 0) {
     WireValue value = encode_sealed(object, aliases);
     // Two threads may come here at once: the node takes the second for another reference.

@@ -115,6 +115,12 @@ public:
   /// The id under which the node knows the object; it is sent there if it is not.
   std::uint64_t identify(Object* object, Aliases& aliases);
 
+  // --- what comes from another runtime (client_promises.cpp) ---
+
+  /// The name under which the node knows what is not there yet. The client holds a reference.
+  std::uint64_t promise(Object* object);
+  void keep_promise(Object* object, std::uint64_t name);
+
   // --- waiting (client_wait.cpp) ---
 
   /// Until `over`, or the deadline. Handles messages meanwhile, and runs nested tasks.

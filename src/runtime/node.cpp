@@ -220,14 +220,17 @@ void Node::State::handle(ClientId from, message::Want& want) {
 }
 
 void Node::State::handle(ClientId from, message::Put& put) {
+  const bool follows = put.value.kind == WireValue::Kind::absent;
+  if (put.object == 0) fault(from, "it put an object without a name");
+  if (put.object == 0 || (!follows && !accept(from, put.value))) return;
   ObjectEntry* object = find_object(put.object);
-  if (put.object == 0 || !accept(from, put.value)) {
-    if (put.object == 0) fault(from, "it put an object without a name");
-    return;
-  }
-  // Its maker runs for the second time: the first value is as good.
+  const bool promised = !follows && promises.erase(put.object) != 0;
   if (object == nullptr) {
     objects[put.object];
+    if (follows) promises[put.object] = from;
+  }
+  // Its maker runs for the second time: the first value is as good.
+  if (!follows && (object == nullptr || promised)) {
     seal(from, put.object, std::move(put.value));
   } else {
     discard(from, put.value);

@@ -27,7 +27,8 @@ bool Node::State::still_waits(const TaskEntry& entry, bool for_long) {
   std::size_t there = 0;
   for (const std::uint64_t id : awaits.objects) {
     const ObjectEntry* object = find_object(id);
-    if (object != nullptr && object->state == ObjectState::pending) continue;
+    const bool pending = object != nullptr && object->state == ObjectState::pending;
+    if (pending && object->producer != 0) continue;  // Others come from outside.
     // A stream's reader names its task. An item may be on its way, but not for long.
     const TaskEntry* stream = object == nullptr ? find_task(id) : nullptr;
     if (stream != nullptr && stream->stream != nullptr && (for_long || !stream->at_worker())) {

@@ -112,6 +112,8 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
   leased.plain = is_plain_demand(entry.spec->demand);
   leased.nested = nested;
   entry.state = TaskState::sent;
+  entry.suspended = false;
+  entry.awaited = 0;
   entry.nested = nested;
   entry.worker = client;
   if (entry.spec->creates) {

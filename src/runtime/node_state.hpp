@@ -141,6 +141,7 @@ struct Node::State {
     std::uint64_t object;
   };
   IdMap<Fetching> fetchings;  // By bringing.
+  std::map<std::uint64_t, ClientId> promises;  // Objects that were put, and who sends their values.
   /// Workers that do nothing until an object that got lost is made again.
   std::set<std::pair<ClientId, std::uint64_t>> waiting_fetches;
   std::unordered_set<ClientId> faulty;           // Not listened to any more.

@@ -261,8 +261,6 @@ void Node::State::handle(ClientId from, message::Began& began) {
   leases.began(from, began.task, now);
   log.began(began.task, entry->attempt, from, leases.find(from)->pid, now);
   entry->state = TaskState::running;
-  entry->suspended = false;
-  entry->awaited = 0;
   entry->begun_order = ++order;
   if (entry->spec->kind == TaskKind::actor_call) actors.began(began.task);
   dispatch_needed = true;

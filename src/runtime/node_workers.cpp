@@ -141,6 +141,16 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
   std::optional<PoolWorker> worker = leases.end(client);
   if (!worker) return;
   store.client_gone(client, now, store_actions);
+  for (auto promise = promises.begin(); promise != promises.end();) {
+    if (promise->second != client) {
+      ++promise;
+      continue;
+    }
+    seal_failure(promise->first,
+                 failure(ErrorCode::object_lost, "object " + hex_id(promise->first) +
+                                                     " will not come: its process " + how));
+    promise = promises.erase(promise);
+  }
   if (const auto left = leaving.find(client); left != leaving.end()) {
     ledger().release(left->second);
     leaving.erase(left);

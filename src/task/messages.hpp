@@ -179,7 +179,8 @@ struct Submit {
   Shared<TaskSpec> task;
   friend bool operator==(const Submit&, const Submit&) = default;
 };
-/// A value that is no task's. The client holds one reference.
+/// A value that is no task's; an absent one follows in another Put. The client holds one reference
+/// for each.
 struct Put {
   std::uint64_t object = 0;
   WireValue value;

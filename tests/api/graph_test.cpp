@@ -264,4 +264,43 @@ TEST_CASE("many small tasks go through a runtime") {
   CHECK(sum == 5L * count);
 }
 
+TEST_CASE("who gives a task what another runtime has not made yet does not wait for it") {
+  static probes::Gate gate;
+  static constexpr auto hold = [](int x) {
+    gate.pass();
+    if (x < 0) throw std::domain_error("below zero");
+    return x;
+  };
+  constexpr auto add = [](int a, int b) { return a + b; };
+  constexpr auto first = [](const std::vector<ray::ObjectRef<int>>& refs) {
+    return ray::get(refs.at(0));
+  };
+  struct Log {
+    std::vector<int> seen;
+    std::vector<int> add(int x) {
+      seen.push_back(x);
+      return seen;
+    }
+  };
+  ray::Runtime rt({.num_cpus = 2});
+  ray::Runtime other({.num_cpus = 2});
+  const probes::OpenAtExit guard(gate);
+  const auto held = other.remote<hold>(1);
+  const auto bad = other.remote<hold>(-1);
+  REQUIRE(gate.await_waiting(2));
+  const auto sum = rt.remote<add>(held, 1);
+  const auto none = rt.remote<add>(bad, 1);
+  const auto inner = rt.remote<first>(std::vector{held});
+  auto log = rt.actor<Log>();
+  const auto one = rt.remote<&Log::add>(log, held);
+  const auto two = rt.remote<&Log::add>(log, 2);
+  const std::vector all{sum, none, inner};
+  CHECK(rt.wait(all, {.timeout = std::chrono::milliseconds(20)}).ready.empty());
+  gate.open();
+  CHECK(rt.get(sum, probes::kDeadline) == 2);
+  CHECK_THROWS_AS(rt.get(none, probes::kDeadline), std::domain_error);
+  CHECK(rt.get(inner, probes::kDeadline) == 1);
+  CHECK(rt.get(two, probes::kDeadline) == std::vector{1, 2});
+}
+
 }  // namespace graph_test

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -230,6 +231,26 @@ struct NodeProbe {
   }
   std::uint64_t requests = 0;
 };
+
+inline message::Blocked waits_for(std::uint64_t task, std::vector<std::uint64_t> objects,
+                                  bool may_nest = true) {
+  const auto count = static_cast<std::uint32_t>(objects.size());
+  return {task, std::move(objects), count, may_nest};
+}
+
+/// An actor that is alive.
+inline std::uint64_t living_actor(NodeProbe& probe, std::uint32_t index, TaskSpec spec) {
+  spec.index = index;
+  const std::uint64_t id = probe.submit(std::move(spec));
+  probe.greet();
+  const auto run = probe.run();
+  if (!run || run->second.task->id() != id) throw std::runtime_error("the actor was not created");
+  probe.began(run->first, id);
+  message::Done done;
+  done.task = id;
+  probe.say(run->first, done);
+  return id;
+}
 
 /// The failure in a value; empty where it is none.
 inline FailureParts failure_in(const std::optional<message::Sealed>& sealed) {

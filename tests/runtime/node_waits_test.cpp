@@ -13,31 +13,6 @@ using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using ray::ErrorCode;
 
-namespace {
-
-message::Blocked waits_for(std::uint64_t task, std::vector<std::uint64_t> objects,
-                           bool may_nest = true) {
-  const auto count = static_cast<std::uint32_t>(objects.size());
-  return {task, std::move(objects), count, may_nest};
-}
-
-/// An actor that is alive.
-std::uint64_t living_actor(NodeProbe& probe, std::uint32_t index, TaskSpec spec) {
-  spec.index = index;
-  const std::uint64_t id = probe.submit(std::move(spec));
-  probe.greet();
-  const auto run = probe.run();
-  REQUIRE(run);
-  REQUIRE(run->second.task->id() == id);
-  probe.began(run->first, id);
-  message::Done done;
-  done.task = id;
-  probe.say(run->first, done);
-  return id;
-}
-
-}  // namespace
-
 TEST_CASE("a thousand tasks that wait for one another need no more than two workers", "[node]") {
   NodeLimits limits = small_node(2, 2);
   limits.workers_max = 2;
