@@ -64,12 +64,12 @@ void spoil(const std::string& folder, Spoil how) {
 }  // namespace
 
 TEST_CASE("F29 ten times as much as the store holds: as arguments of tasks, and as results") {
+  constexpr int kObjects = 160;
+  constexpr std::size_t kSize = probes::kSanitized ? kMiB : 4 * kMiB;  // Each byte is looked at.
   const faults::Folder folder;
-  ray::RuntimeOptions options = faults::processes(2, 64 * kMiB);
+  ray::RuntimeOptions options = faults::processes(2, 16 * kSize);
   options.spill_directory = folder.path();
   ray::Runtime rt(options);
-  constexpr int kObjects = 160;
-  constexpr std::size_t kSize = 4 * kMiB;
   {
     std::vector<ray::ObjectRef<bool>> checks;
     for (int i = 0; i < kObjects; ++i) {
