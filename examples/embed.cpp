@@ -1,22 +1,41 @@
 // The runtime inside a program that has a life of its own. Notice: a Runtime is an object, several
 // live side by side, each with its own workers, and its destructor ends it; and an event loop is
-// never blocked: a small coroutine task awaits the result and posts it to the loop, whose timer
-// goes on ticking meanwhile.
+// never blocked: a small coroutine awaits the result and posts it to the loop, whose timer goes on
+// ticking meanwhile. All of it is the same where tasks run in other processes (RAY_ISOLATION).
 #include <ray/ray.hpp>
 
 #include <asio.hpp>
 
 #include <chrono>
+#include <coroutine>
 #include <cstdio>
+#include <exception>
 
 long fibonacci(int n) { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
 
-// Runs on a worker without holding it while it waits, and ends on the loop's own thread.
+// A coroutine of the program's own and not a task: it stays in this process, where the loop is.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() const { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const {}
+    void unhandled_exception() const { std::terminate(); }
+  };
+};
+
 using Loop = asio::io_context::executor_type;
 long answer = 0;  // written and read on the loop's thread only
 
-ray::Task<void> deliver(ray::ObjectRef<long> result, Loop loop) {
-  const long value = co_await result;
+// Holds no thread while it waits; one of the runtime's takes it on from there, and the loop's
+// thread gets the value.
+Detached deliver(ray::ObjectRef<long> result, Loop loop) {
+  long value = -1;
+  try {
+    value = co_await result;
+  } catch (const ray::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+  }
   asio::post(loop, [value] { answer = value; });
 }
 
@@ -30,9 +49,9 @@ int two_runtimes() {
 }
 
 int beside_a_loop() {
+  asio::io_context io;  // outlives the runtime, whose threads post to it
   ray::Runtime runtime({.num_cpus = 2});
-  asio::io_context io;
-  runtime.remote<deliver>(runtime.remote<fibonacci>(30), io.get_executor());
+  deliver(runtime.remote<fibonacci>(30), io.get_executor());
 
   int ticks = 0;
   asio::steady_timer timer(io);

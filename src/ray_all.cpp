@@ -1,4 +1,5 @@
 // The whole compiled part in one file: copy include/ and src/ into a project and compile this.
+#include "runtime/actor_checkpoints.cpp"
 #include "runtime/actor_core.cpp"
 #include "runtime/actor_life.cpp"
 #include "runtime/actor_table.cpp"

@@ -7,6 +7,7 @@
 #include <typeinfo>
 #include <utility>
 
+#include <ray/detail/checkpoints.hpp>
 #include <ray/detail/checks.hpp>
 #include <ray/detail/submit.hpp>
 #include <ray/ids.hpp>
@@ -50,7 +51,8 @@ template <class C>
 inline constexpr ActorClass actor_class_of{
     .name = &actor_class_name<C>,
     .destroy = [](void* object) noexcept { delete static_cast<C*>(object); },
-    .type = &typeid(C)};
+    .type = &typeid(C),
+    .checkpoint = checkpoint_ops<C>()};
 
 [[noreturn]] void throw_empty_handle(const char* call);
 
@@ -289,7 +291,7 @@ ActorHandle<C> make_actor_of(Engine& engine, const ActorOptions& options, A&&...
       fits || !passable,
       "ray: the actor's class cannot be constructed from these arguments (text arrives as "
       "a std::string, the object of an ObjectRef as const&)");
-  if constexpr (passable && fits) {
+  if constexpr (passable && fits && CheckCheckpoint<C>::ok) {
     using Made = typename std::conditional_t<
         as_refs, std::type_identity<CreationOf<C, typename RefItself<A>::type...>>,
         std::type_identity<CreationOf<C, Slot<Unknown, A>...>>>::type;

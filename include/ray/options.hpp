@@ -104,6 +104,9 @@ struct ActorOptions {
   int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
   std::map<std::string, int> concurrency_groups = {};
   int max_pending_calls = -1;  ///< Made and not ended, those that run included; -1: no limit.
+  /// Where the class has checkpoint() and max_restarts is not 0: after how many calls that can
+  /// change the object its state is saved; 0: never.
+  int checkpoint_every = 1;
 };
 
 /// For `remote<&C::method>.options({…})(handle, …)`.

@@ -178,6 +178,7 @@ void leave_instance(ActorCore& core, const std::shared_ptr<Instance>& instance, 
 void bury(ActorCore& core, std::exception_ptr reason, Afterwards& after) {
   core.state = ActorState::dead;
   core.death = reason;
+  after.saved = std::move(core.saved);
   after.reason = reason;
   after.cls = core.cls;
   for (auto& group : core.groups) {
@@ -234,6 +235,7 @@ void actor_constructed(ActorCore& core, void* object, std::exception_ptr error) 
     } else if (error == nullptr) {
       core.instance = std::make_shared<Instance>();
       core.instance->object = object;
+      core.unsaved = 0;
       core.state = ActorState::alive;
       for (auto& group : core.groups) schedule(core, *group, after);
       bury_if_done(core, after);

@@ -69,6 +69,7 @@ struct ActorCore {
   ActorOptions options;
   Demand demand;
 
+  bool saves = false;   // Its state outlives its object (actor_checkpoints.cpp).
   bool remote = false;  // Lives in another process: this stands for it, and has no object.
 
   std::atomic<std::uint32_t> refs{1};
@@ -86,7 +87,11 @@ struct ActorCore {
   std::size_t pending = 0;  // Submitted (with max_pending_calls: accepted), not ended.
   std::uint64_t finished = 0;
   int restarts = 0;
-  bool granted = false;  // Its resources are taken.
+  int unsaved = 0;                // Calls that ended since the state was saved.
+  std::uint64_t checkpoints = 0;  // Begun so far: each has a number.
+  std::uint64_t saved_number = 0;
+  std::shared_ptr<void> saved;  // The newest state, from which it starts again.
+  bool granted = false;         // Its resources are taken.
   std::exception_ptr death;
 };
 
@@ -117,6 +122,7 @@ struct Afterwards {
   Creation* construct = nullptr;
   Creation* drop_creation = nullptr;
   std::string forget_name;
+  std::shared_ptr<void> saved;
   ActorCore* forget = nullptr;
 
   void run();

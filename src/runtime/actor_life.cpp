@@ -21,6 +21,7 @@ void check(const ActorOptions& options) {
   at_least("max_restarts", options.max_restarts, -1, "-1 (for ever), 0 or more");
   at_least("max_task_retries", options.max_task_retries, -1, "-1 (for ever), 0 or more");
   at_least("max_concurrency", options.max_concurrency, 0, "0 (the default) or more");
+  at_least("checkpoint_every", options.checkpoint_every, 0, "0 (never) or more");
   at_least("max_pending_calls", options.max_pending_calls, -1, "-1 (no limit) or more");
   if (options.max_pending_calls == 0) {
     at_least("max_pending_calls", 0, 1, "-1 (no limit), or 1 or more");
@@ -111,6 +112,8 @@ std::unique_ptr<ActorCore> new_actor_core(Engine& engine, const ActorClass* cls,
   core->engine_index = engine.index();
   core->cls = cls;
   core->options = options;
+  core->saves =
+      cls->checkpoint != nullptr && options.max_restarts != 0 && options.checkpoint_every != 0;
   core->demand = make_demand(options.num_cpus, options.num_gpus, options.memory, options.resources,
                              "ActorOptions");
   auto own = std::make_unique<Group>();
@@ -155,6 +158,11 @@ ActorCore* make_actor(Engine& engine, const ActorClass* cls, const ActorOptions&
   *existed = false;
   EngineParts& parts = engine.parts();
   check(options);
+  if (cls->checkpoint == nullptr && options.checkpoint_every > 1) {
+    throw InvalidArgumentError(
+        "ActorOptions::checkpoint_every = " + std::to_string(options.checkpoint_every) +
+        ": class " + std::string(cls->name()) + " has no checkpoint() const and restore()");
+  }
   auto core = new_actor_core(engine, cls, creation->task_id(), options);
   if (engine.is_remote()) {
     creation->engine = engine.index();
@@ -215,8 +223,10 @@ void actor_construct(Task* task) {
   Engine& engine = *thread_context.engine;
   actor_retain(&core);
   bool wanted = false;
+  std::shared_ptr<void> saved;
   {
     const std::lock_guard lock(core.mutex);
+    saved = core.options.max_restarts != 0 ? core.saved : std::move(core.saved);
     wanted = core.state != ActorState::dead;
     if (creation->has(kGranted)) core.granted = wanted;
   }
@@ -235,6 +245,14 @@ void actor_construct(Task* task) {
         object = creation->construct(creation, core.options.max_restarts != 0);
       } catch (...) {
         could_not_start("its constructor threw ", std::current_exception());
+      }
+    }
+    if (object != nullptr && saved != nullptr) {
+      try {
+        core.cls->checkpoint->restore(object, saved.get());
+      } catch (...) {
+        core.cls->destroy(std::exchange(object, nullptr));
+        could_not_start("its restore() threw ", std::current_exception());
       }
     }
   } else if (creation->has(kGranted)) {
@@ -275,7 +293,9 @@ void actor_kill(ActorCore* core, bool no_restart) {
                    actor_title(*core) + killed_words(core->options.max_restarts, no_restart))));
   }
   for (Task* call : inside) {
-    if (!restarts || !call->has(kRetryable)) {
+    if (restarts && static_cast<ActorCall*>(call)->saved) {
+      // The new object knows of it: it has ended.
+    } else if (!restarts || !call->has(kRetryable)) {
       if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, kActorDied, false);
       seal_object(call, kActorDied);
       Engine::cancel(call, {.force = false, .recursive = false});  // It is asked to stop.

@@ -93,28 +93,38 @@ void ActorTable::sent(ActorEntry& actor, std::uint64_t call) {
   ++actor.at_worker;
 }
 
+void ActorTable::began(std::uint64_t call) {
+  if (const auto found = calls_.find(call); found != calls_.end()) {
+    actors_.at(found->second.actor).begun.push_back(call);
+  }
+}
+
 void ActorTable::put_back(ActorEntry& actor, std::uint64_t call) {
+  std::erase(actor.begun, call);
   Call& entry = calls_.at(call);
   actor.line.emplace(entry.age, call);
   entry.where = Where::line;
   --actor.at_worker;
 }
 
-void ActorTable::leave(std::uint64_t call) {
+bool ActorTable::leave(std::uint64_t call) {
   const auto found = calls_.find(call);
-  if (found == calls_.end()) return;
+  if (found == calls_.end()) return false;
   const Call entry = found->second;
   calls_.erase(found);
   ActorEntry* actor = find(entry.actor);
-  if (actor == nullptr) return;
+  if (actor == nullptr) return false;
+  const std::size_t before = actor->line.size();
   if (entry.where == Where::sent) {
     --actor->at_worker;
+    std::erase(actor->begun, call);
   } else if (entry.where == Where::line) {
     actor->line.erase(entry.age);
   } else if (const auto held = actor->held.find(entry.caller); held != actor->held.end()) {
     held->second.erase(entry.age);
     advance(*actor, entry.caller);
   }
+  return actor->line.size() > before;
 }
 
 std::vector<std::uint64_t> ActorTable::unsent(const ActorEntry& actor) const {

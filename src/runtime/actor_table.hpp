@@ -27,14 +27,15 @@ struct ActorEntry {
   State state = State::pending;
   ActorSpec spec;
   ClientId worker = 0;
-  std::int32_t restarts = 0;    // So far.
-  bool named = false;           // It has its name now.
-  bool killed = false;          // By ray::kill; it starts again when its process has ended.
-  bool staging = false;         // The first call's arguments are being brought into memory.
-  std::uint32_t at_worker = 0;  // Calls sent and not done.
-  std::uint64_t finished = 0;   // Calls that have ended, however.
-  Bytes checkpoint;
-  bool has_checkpoint = false;
+  std::int32_t restarts = 0;         // So far.
+  bool named = false;                // It has its name now.
+  bool killed = false;               // By ray::kill; it starts again when its process has ended.
+  bool staging = false;              // The first call's arguments are being brought into memory.
+  std::uint32_t at_worker = 0;       // Calls sent and not done.
+  std::vector<std::uint64_t> begun;  // Those of them that have begun, in order.
+  std::uint64_t finished = 0;        // Calls that have ended, however.
+  std::uint64_t checkpoint = 0;      // The object with its newest state; 0: there is none.
+  std::uint32_t checkpoints = 0;     // So far.
   Bytes failure;
 
   bool may_restart() const { return spec.max_restarts < 0 || restarts < spec.max_restarts; }
@@ -74,8 +75,9 @@ public:
   void sent(ActorEntry& actor, std::uint64_t call);
   /// Sent, and to be sent again: it stands where it stood before.
   void put_back(ActorEntry& actor, std::uint64_t call);
-  /// It ends, wherever it is.
-  void leave(std::uint64_t call);
+  void began(std::uint64_t call);
+  /// It ends, wherever it is. True: others came into line by that.
+  bool leave(std::uint64_t call);
   /// All that are not sent, in their order.
   std::vector<std::uint64_t> unsent(const ActorEntry& actor) const;
   /// The call that must have its arguments before this one can be sent; none if that is itself.

@@ -27,8 +27,13 @@ bool execute(Engine& engine, const ActorCore& core, Instance& instance, Task* ca
     context.cpu_held += core.demand.cpu;
   }
   const TaskExtra* extra = call->extra.load(std::memory_order_acquire);
-  if (extra != nullptr && extra->order != nullptr && !call->has(kResumed)) {
-    engine.parts().client->began(call);
+  if (extra != nullptr && extra->order != nullptr) {
+    Client& client = *engine.parts().client;
+    if (call->has(kResumed)) {
+      client.resumed(call, true);
+    } else {
+      client.began(call);
+    }
   }
   engine.run_task(call);
   context.cpu_held = held;
@@ -277,6 +282,7 @@ bool actor_retries(Task* call, std::uintptr_t seal) {
     const std::lock_guard lock(core->mutex);
     const auto& instance = static_cast<ActorCall*>(call)->instance;
     if (instance == nullptr || !instance->dead || core->state == ActorState::dead) return false;
+    if (static_cast<ActorCall*>(call)->saved) return false;
     if (std::find(core->begun.begin(), core->begun.end(), call) == core->begun.end()) return false;
     const int attempt = extra.attempt.load(std::memory_order_relaxed);
     if (extra.max_retries != -1 && attempt >= extra.max_retries) return false;

@@ -165,7 +165,9 @@ void Client::fetch(Encoded& encoded, std::uint64_t object) {
   if (fetched.value.kind == WireValue::Kind::failure) {
     std::rethrow_exception(failure_from(decode_failure(fetched.value.bytes))->exception);
   }
-  encoded.pin = std::make_shared<Pin>(parts_.engine.index(), object);
+  if (fetched.value.kind == WireValue::Kind::stored) {
+    encoded.pin = std::make_shared<Pin>(parts_.engine.index(), object);
+  }
   encoded.value = std::move(fetched.value);
 }
 
@@ -335,6 +337,7 @@ void Client::submit(Task* task) {
   }
   // It may end before this does. What it takes is given back when the node has heard of it.
   retain(task);
+  Events::ready(task);
   send(std::move(submit));
   task->ops->release_arguments(task);
   release(task);

@@ -33,6 +33,7 @@ struct Creation;
 /// The node's order to run a task here. In the task's extra.
 struct Order {
   std::int32_t attempt = 0;
+  std::string circle;  // Why its coroutine waits in vain; set before it is told.
 };
 
 /// Bytes in the store that this process may read until this ends.
@@ -145,8 +146,11 @@ public:
   /// An item of a generator that has an order; its value lies in its place. Throws
   /// SerializationError.
   void yielded(Task* task, Object* item, std::uint32_t number);
-  /// The coroutine of a task with an order waits and holds no worker, or goes on.
-  void suspended(Task* task, bool suspended);
+  /// The coroutine of a task with an order waits and holds no worker; `awaited`: for what, null
+  /// for its reader.
+  void suspended(Task* task, const Object* awaited);
+  /// It need not wait any more: it goes on, or stands in line for that.
+  void resumed(Task* task, bool goes_on);
   /// The end of a task that has an order. `seal`: how it ended; its value is in its place.
   void finished(Task* task, std::uintptr_t seal);
   void began(Task* task);
@@ -192,11 +196,16 @@ private:
   void refuse(const message::Run& run, const std::exception_ptr& error);
   void give_back_queue(bool asked);
   Task* make_task(message::Run& run);
+  /// A task that runs here, counted for the caller; null if it does not.
+  Task* find_running(std::uint64_t id);
   static void fill_call(TaskSpec& spec, const ActorCall& call);
   void host(message::Run&& run);
   void take_call(message::Run&& run);
   void start_call(message::Run&& run);
   void end_actors();
+  std::shared_ptr<void> fetch_checkpoint(std::uint64_t id, const ActorClass& cls);
+  std::uint64_t pack_checkpoint(Task* call, Boxed<WireValue>& into, Aliases& aliases);
+  void send_done(message::Done&& done, std::uint64_t checkpoint);
 
   void on(message::ActorEnded&& ended);
   void on(message::Sealed&& sealed);
@@ -254,6 +263,9 @@ private:
   std::mutex calls_mutex_;  // Keeps calls in order. Guards the two.
   ActorCore* hosted_ = nullptr;
   std::vector<message::Run> early_calls_;  // Came before their actor was made.
+
+  std::mutex checkpoint_mutex_;        // An older checkpoint must not follow a newer one.
+  std::uint64_t sent_checkpoint_ = 0;  // The newest's number.
 
   std::atomic<int> waiting_{0};
   std::atomic<bool> stopping_{false};

@@ -27,7 +27,7 @@ ActorSpec spec_of(const ActorCore& core) {
       .max_concurrency = options.max_concurrency,
       .concurrency_groups = {options.concurrency_groups.begin(), options.concurrency_groups.end()},
       .max_pending_calls = options.max_pending_calls,
-      .has_checkpoint = false};
+      .checkpoint_every = core.saves ? options.checkpoint_every : 0};
 }
 
 /// What a handle needs to know; resources are the node's business.
@@ -39,6 +39,7 @@ ActorOptions options_of(const ActorSpec& spec) {
   options.max_concurrency = spec.max_concurrency;
   options.concurrency_groups = {spec.concurrency_groups.begin(), spec.concurrency_groups.end()};
   options.max_pending_calls = spec.max_pending_calls;
+  options.checkpoint_every = spec.checkpoint_every;
   return options;
 }
 
@@ -204,6 +205,7 @@ void Client::host(message::Run&& run) {
   auto* creation = static_cast<Creation*>(make_task(run));
   auto core = new_actor_core(parts_.engine, creation->cls, run.task->id(),
                              options_of(run.task->creates.value_or(ActorSpec{})));
+  if (run.checkpoint != 0) core->saved = fetch_checkpoint(run.checkpoint, *core->cls);
   core->options.max_restarts = 0;  // The node starts another process.
   core->options.max_task_retries = 0;
   core->options.max_pending_calls = -1;

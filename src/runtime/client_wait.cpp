@@ -169,12 +169,20 @@ void Client::unblocked(Wait& wait) {
 }
 
 void Client::on(message::Deadlock&& deadlock) {
-  const std::lock_guard lock(work_mutex_);
-  const auto found = waits_.find(deadlock.task);
-  if (found == waits_.end()) return;
-  found->second->why = std::move(deadlock.why);
-  found->second->hopeless.store(true, std::memory_order_release);
-  found->second->parker->unpark();
+  {
+    const std::lock_guard lock(work_mutex_);
+    if (const auto found = waits_.find(deadlock.task); found != waits_.end()) {
+      found->second->why = std::move(deadlock.why);
+      found->second->hopeless.store(true, std::memory_order_release);
+      found->second->parker->unpark();
+      return;
+    }
+  }
+  Task* coroutine = find_running(deadlock.task);
+  if (coroutine == nullptr) return;
+  extra_of(coroutine).order->circle = std::move(deadlock.why);
+  parts_.engine.end_circle(coroutine, nullptr);
+  release(coroutine);
 }
 
 }  // namespace ray::detail

@@ -129,6 +129,14 @@ void Client::on(message::CancelTask&& cancel) {
   release(task);
 }
 
+Task* Client::find_running(std::uint64_t id) {
+  const std::lock_guard lock(work_mutex_);
+  const auto found = running_.find(id);
+  if (found == running_.end()) return nullptr;
+  retain(found->second);
+  return found->second;
+}
+
 Task* Client::make_task(message::Run& run) {
   const RecordType* type = find_record_type(run.task->function);
   if (type == nullptr) {
@@ -150,7 +158,7 @@ Task* Client::make_task(message::Run& run) {
   task->index = run.task->index;
   task->engine = parts_.engine.index();
   TaskExtra& extra = extra_of(task);
-  extra.order = std::make_unique<Order>(Order{.attempt = run.attempt});
+  extra.order = std::make_unique<Order>(Order{.attempt = run.attempt, .circle = {}});
   extra.attempt = run.attempt;
   if (!run.task->name.empty()) extra.name = run.task->name;
   extra.max_retries = run.task->max_retries;
@@ -217,8 +225,14 @@ void Client::run_nested() {
   }
 }
 
-void Client::suspended(Task* task, bool suspended) {
-  send(message::Suspended{.task = task->task_id(), .suspended = suspended});
+void Client::suspended(Task* task, const Object* awaited) {
+  const std::uint64_t id = task->task_id();
+  send(message::Suspended{
+      .task = id, .suspended = true, .awaited = awaited != nullptr ? awaited->task_id() : id});
+}
+
+void Client::resumed(Task* task, bool goes_on) {
+  send(message::Suspended{.task = task->task_id(), .suspended = !goes_on});
 }
 
 void Client::yielded(Task* task, Object* item, std::uint32_t number) {
@@ -230,14 +244,8 @@ void Client::yielded(Task* task, Object* item, std::uint32_t number) {
 }
 
 void Client::on(message::Credit&& credit) {
-  Task* task = nullptr;
-  {
-    const std::lock_guard lock(work_mutex_);
-    const auto found = running_.find(credit.task);
-    if (found == running_.end()) return;
-    task = found->second;
-    retain(task);
-  }
+  Task* task = find_running(credit.task);
+  if (task == nullptr) return;
   // It stays as long as its task has not ended, which takes it out of `running_` first.
   if (StreamCore* stream = task->ops->codec->stream(task, false)) stream->credit(credit.items);
   release(task);
@@ -251,7 +259,13 @@ void Client::finished(Task* task, std::uintptr_t seal) {
   done.attempt = extra_of(task).order->attempt;
   Aliases aliases;
   const std::uint32_t results = task->ops->codec->results;
+  std::uint64_t number = 0;
+  const std::exception_ptr unsaved =
+      task->ops->kind == ObjectKind::actor_call
+          ? thrown_by([&] { number = pack_checkpoint(task, done.checkpoint, aliases); })
+          : nullptr;
   const std::exception_ptr error = thrown_by([&] {
+    if (unsaved != nullptr && seal != kFailed && !task->sealed()) std::rethrow_exception(unsaved);
     if (task->sealed()) {
       std::rethrow_exception(failure_of(task)->exception);
     } else if (seal == kValue && results == kOneResult) {
@@ -273,7 +287,7 @@ void Client::finished(Task* task, std::uintptr_t seal) {
     const std::lock_guard lock(work_mutex_);
     running_.erase(done.task);
   }
-  send(std::move(done));
+  send_done(std::move(done), number);
   give_back(aliases);
   if (results == kOneResult) release(task);  // The caller's, who is not here.
 }

@@ -271,7 +271,10 @@ void make_ready(Task* task) noexcept {
 
 void Engine::complete(Task* task, std::uintptr_t seal) {
   const bool is_call = task->ops->kind == ObjectKind::actor_call && !task->has(kRemote);
-  if (is_call && actor_retries(task, seal)) return;
+  if (is_call) {
+    seal = actor_save(task, seal);
+    if (actor_retries(task, seal)) return;
+  }
   if (TaskExtra* extra = task->extra.load(std::memory_order_acquire);
       extra != nullptr && extra->order != nullptr) {
     parts_->client->finished(task, seal);

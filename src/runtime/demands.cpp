@@ -33,11 +33,12 @@ std::string shape(const Demand& demand) {
   return "{" + text + "}";
 }
 
-}  // namespace
-
+/// "3 pending tasks", for what = "task".
 std::string pending_text(std::size_t count, const std::string& what) {
   return std::to_string(count) + " pending " + what + (count == 1 ? "" : "s");
 }
+
+}  // namespace
 
 bool DemandCounts::Less::operator()(const Demand* left, const Demand* right) const {
   return std::tie(left->cpu, left->others) < std::tie(right->cpu, right->others);
@@ -57,6 +58,7 @@ std::string DemandCounts::text() const {
     return count(left.second) > count(right.second);
   });
   std::string text;
+  if (plain_ != 0) text = "  {\"CPU\": 1}: about " + pending_text(plain_, "plain task") + "\n";
   for (std::size_t i = 0; i < all.size() && i < kShapesMax; ++i) {
     const Askers& askers = all[i].second;
     text += "  " + all[i].first + ": ";

@@ -11,9 +11,11 @@ namespace ray::detail {
 
 class DemandCounts {
 public:
+  /// Tasks of one CPU and nothing else, which are many: counted roughly, and shown first.
+  void add_plain(std::size_t count) { plain_ += count; }
   /// Lifetime: the demand is kept by its address until text().
   void add(const Demand& demand, bool is_actor);
-  /// The most frequent first, one a line: {"CPU": 1, "GPU": 0.5}: 3 pending tasks.
+  /// The others with the most frequent first, one a line: {"CPU": 1, "GPU": 0.5}: 3 pending tasks.
   std::string text() const;
 
 private:
@@ -25,9 +27,7 @@ private:
     std::size_t actors = 0;
   };
   std::map<const Demand*, Askers, Less> by_shape_;
+  std::size_t plain_ = 0;
 };
-
-/// "3 pending tasks", for what = "task".
-std::string pending_text(std::size_t count, const std::string& what);
 
 }  // namespace ray::detail

@@ -83,7 +83,6 @@ void Engine::launch_remote(Task* task) {
     complete(task, kShutdown);
     return;
   }
-  Events::ready(task);
   parts_->client->submit(task);
 }
 

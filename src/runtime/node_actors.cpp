@@ -118,6 +118,32 @@ void Node::State::leave_process(ActorEntry& actor, TaskEntry& creation) {
   send(worker, message::Exit{});
 }
 
+// --- checkpoints ---
+
+/// The actor starts again from this state; the one before it is not needed any more.
+void Node::State::save_checkpoint(ClientId from, const TaskEntry& call, WireValue&& state) {
+  ActorEntry* actor =
+      call.spec->kind == TaskKind::actor_call ? actors.find(call.spec->actor) : nullptr;
+  if (actor == nullptr || actor->worker != from) {
+    discard(from, state);
+    return;
+  }
+  if (state.kind == WireValue::Kind::failure) {
+    fault(from, "it sent a failure for the state of its actor");
+    return;
+  }
+  const std::uint64_t id = checkpoint_id(actor->id, ++actor->checkpoints);
+  objects[id];  // Pending.
+  references.hold(id);
+  seal(from, id, std::move(state));
+  drop_checkpoint(*actor);
+  actor->checkpoint = id;
+}
+
+void Node::State::drop_checkpoint(ActorEntry& actor) {
+  if (const std::uint64_t old = std::exchange(actor.checkpoint, 0)) release(old);
+}
+
 // --- calls ---
 
 void Node::State::submit_call(TaskEntry& entry) {
@@ -242,6 +268,7 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
   actor.state = ActorEntry::State::dead;
   --living_actors;
   actor.failure = why;
+  drop_checkpoint(actor);
   actors.drop_name(actor);
   for (const std::uint64_t call : actors.unsent(actor)) {
     const TaskEntry* entry = find_task(call);
@@ -289,6 +316,7 @@ void Node::State::end_creation(ActorEntry& actor) {
 void Node::State::unreferenced_actor(ActorEntry& actor) {
   // Its calls hold it: there are none any more.
   if (actor.state != ActorEntry::State::dead) --living_actors;
+  drop_checkpoint(actor);
   end_creation(actor);
   actors.erase(actor.id);
 }

@@ -1,9 +1,11 @@
-// Blocked tasks that wait for one another, and all workers blocked while tasks are ready.
+// Tasks that wait for one another in a circle, and all workers blocked while tasks are ready.
 //
-// A circle is closed by a wait: whatever else changes takes waits away, or adds a task for which
-// nobody waits yet. So each blocked task is looked at once. Waits for a part of several objects
-// and waits for a time (count 0) end by themselves and count as no wait.
+// A circle is closed by a wait, or by a call that comes into line behind one that waits: whatever
+// else changes takes waits away, or adds a task for which nobody waits yet. So each wait is looked
+// at once, and those of an actor's calls when something comes into its line. Waits for a part of
+// several objects and waits for a time (count 0) end by themselves and count as no wait.
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
 
@@ -16,6 +18,7 @@ namespace {
 
 constexpr std::size_t kCircleLooksMax = 4096;
 constexpr std::size_t kTitlesMax = 16;
+constexpr std::size_t kCoroutinesMax = 1000;  // As Group::begun_max.
 
 }  // namespace
 
@@ -35,8 +38,40 @@ bool Node::State::still_waits(const TaskEntry& entry, bool for_long) {
   return awaits.count != 0 && there < awaits.count;
 }
 
-/// Without each of these the task cannot go on.
-void Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found) {
+/// An actor's calls that have begun in a group, and how many may.
+struct Node::State::InLine {
+  std::vector<TaskEntry*> begun;      // Suspended ones too.
+  std::vector<TaskEntry*> executing;  // Those of them that are not.
+  std::size_t begun_max = 0;
+  std::size_t executing_max = 0;
+};
+
+Node::State::InLine Node::State::line_of(const ActorEntry& actor, std::uint32_t group) {
+  // As Group has it in the actor's own process.
+  InLine line;
+  const auto& groups = actor.spec.concurrency_groups;
+  if (group != 0 && group <= groups.size()) {
+    const auto limit = static_cast<std::size_t>(std::next(groups.begin(), group - 1)->second);
+    line.begun_max = line.executing_max = limit;
+  } else {
+    group = 0;
+    const auto limit = static_cast<std::size_t>(std::max(0, actor.spec.max_concurrency));
+    line.begun_max = limit == 0 ? kCoroutinesMax : limit;
+    line.executing_max = std::max<std::size_t>(1, limit);
+  }
+  for (const std::uint64_t id : actor.begun) {
+    TaskEntry* call = find_task(id);
+    if (call == nullptr || (call->spec->group <= groups.size() ? call->spec->group : 0) != group) {
+      continue;
+    }
+    line.begun.push_back(call);
+    if (!call->suspended) line.executing.push_back(call);
+  }
+  return line;
+}
+
+/// False: it cannot go on without each of these; true: not before one of them does. None: it can.
+bool Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found) {
   const auto add_makers = [&](const std::vector<std::uint64_t>& ids) {
     for (const std::uint64_t id : ids) {
       const ObjectEntry* object = find_object(id);
@@ -45,79 +80,133 @@ void Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
     }
   };
   const std::uint64_t id = entry.spec->id();
-  const bool call = entry.spec->kind == TaskKind::actor_call;
-  if (entry.awaits != nullptr && entry.awaits->count == entry.awaits->objects.size()) {
-    add_makers(entry.awaits->objects);
+  ActorEntry* actor =
+      entry.spec->kind == TaskKind::actor_call ? actors.find(entry.spec->actor) : nullptr;
+  if (entry.state == TaskState::running && entry.suspended) {
+    add_makers({entry.awaited});
+    if (entry.awaited != 0 || actor == nullptr) return false;
+    const InLine line = line_of(*actor, entry.spec->group);
+    if (line.executing.size() >= line.executing_max) tasks_found = line.executing;
+    return true;
   }
-  const PoolWorker* worker = leases.find(entry.worker);
-  if (entry.state == TaskState::running && worker != nullptr) {
+  if (entry.state == TaskState::running) {
+    if (entry.awaits != nullptr && !entry.awaits->told &&
+        entry.awaits->count == entry.awaits->objects.size()) {
+      add_makers(entry.awaits->objects);
+    }
+    const PoolWorker* worker = leases.find(entry.worker);
     // What runs on top of it must end first.
-    for (std::size_t i = worker->stack.size(); i-- > 1;) {
-      if (worker->stack[i - 1].task != id) continue;
+    for (std::size_t i = worker != nullptr ? worker->stack.size() : 0; i-- > 1;) {
+      if (worker->stack[i - 1].task != id || !worker->stack[i].nested) continue;
       if (TaskEntry* above = find_task(worker->stack[i].task)) tasks_found.push_back(above);
     }
-    return;
+    return false;
   }
-  if (entry.decided) return;
+  if (entry.decided) return false;
   if (queue.is_waiting(id)) {
     add_makers(entry.spec->needs);
-    return;
+    return false;
   }
-  if (!call) return;
+  if (actor == nullptr) return false;
   if (const auto before = actors.held_by(id)) {
     if (TaskEntry* held = find_task(*before)) tasks_found.push_back(held);
-    return;
+    return false;
   }
-  const ActorEntry* actor = actors.find(entry.spec->actor);
-  if (actor == nullptr) return;
   if (actor->state != ActorEntry::State::alive) {
     if (TaskEntry* creation = find_task(actor->id)) tasks_found.push_back(creation);
-    return;
+    return false;
   }
-  const PoolWorker* process = leases.find(actor->worker);
-  if (process == nullptr || actor->spec.max_concurrency > 1 ||
-      !actor->spec.concurrency_groups.empty()) {
-    return;
+  const InLine line = line_of(*actor, entry.spec->group);
+  if (line.begun.size() >= line.begun_max) {
+    tasks_found = line.begun;
+  } else if (line.executing.size() >= line.executing_max) {
+    tasks_found = line.executing;
   }
-  for (const auto& [other, leased] : process->calls) {
-    TaskEntry* running = find_task(other);
-    if (leased.begun != NodeTime::zero() && running != nullptr) tasks_found.push_back(running);
+  return true;
+}
+
+/// What stands in the actor's lines may wait in vain for those that have begun.
+void Node::State::look_at_lines(const ActorEntry& actor) {
+  if (actor.begun.empty()) return;
+  for (std::uint32_t group = 0; group <= actor.spec.concurrency_groups.size(); ++group) {
+    const InLine line = line_of(actor, group);
+    const auto goes_on = [](const TaskEntry* call) {
+      return call->suspended ? call->awaited == 0 : call->awaits == nullptr;
+    };
+    // A circle goes through each of them that keep others out.
+    if (line.executing.size() >= line.executing_max &&
+        std::none_of(line.executing.begin(), line.executing.end(), goes_on)) {
+      look_for_circle(*line.executing.front());
+    } else if (line.begun.size() >= line.begun_max &&
+               std::none_of(line.begun.begin(), line.begun.end(), goes_on)) {
+      look_for_circle(*line.begun.front());
+    }
   }
 }
 
+/// Whether the task waits for itself in the end, and with it all that could help it. First all is
+/// collected that it waits for; then, what can go on is taken away, and what waits for that; what
+/// is left waits in vain.
 void Node::State::look_for_circle(TaskEntry& start) {
-  if (start.awaits->count == 0 || start.awaits->count != start.awaits->objects.size()) return;
-  if (!still_waits(start, false)) return;
-  std::unordered_map<const TaskEntry*, TaskEntry*> from;  // Who waits for it.
+  struct Waits {
+    std::vector<TaskEntry*> waited_by;
+    std::size_t left = 0;  // Of those it waits for: not found to go on.
+    bool for_one = false;  // One of them is enough.
+    bool goes_on = false;
+    TaskEntry* next = nullptr;  // One of them, on the way round.
+  };
+  std::unordered_map<const TaskEntry*, Waits> looked;
   std::vector<TaskEntry*> look{&start};
+  std::vector<TaskEntry*> going_on;
   std::vector<TaskEntry*> found;
-  while (!look.empty() && from.size() < kCircleLooksMax) {
-    TaskEntry* entry = look.back();
-    look.pop_back();
+  looked[&start];
+  for (std::size_t i = 0; i < look.size(); ++i) {
+    Waits& waits = looked.at(look[i]);
     found.clear();
-    what_it_waits_for(*entry, found);
+    if (i < kCircleLooksMax) waits.for_one = what_it_waits_for(*look[i], found);
+    waits.left = found.size();
+    if (found.empty()) going_on.push_back(look[i]);
     for (TaskEntry* next : found) {
-      if (!from.try_emplace(next, entry).second) continue;
-      if (next != &start) {
-        look.push_back(next);
-        continue;
-      }
-      std::vector<std::string> names{"'" + printable(name_of(start)) + "'"};
-      for (TaskEntry* at = entry; at != &start; at = from.at(at)) {
-        names.push_back("'" + printable(name_of(*at)) + "'");
-      }
-      std::reverse(names.begin() + 1, names.end());
-      std::string why = "task " + names[0] + " waits for ";
-      for (std::size_t i = 1; i < names.size() && i < kTitlesMax; ++i) {
-        why += names[i] + ", which waits for ";
-      }
-      if (names.size() > kTitlesMax) why += "others, which wait for ";
-      why += names[0] + " in turn; break the circle";
-      start.awaits->told = true;
-      send(start.worker, message::Deadlock{start.spec->id(), why});
-      return;
+      const auto [it, first] = looked.try_emplace(next);
+      it->second.waited_by.push_back(look[i]);
+      if (first) look.push_back(next);
     }
   }
+  if (looked.at(&start).waited_by.empty()) return;
+  while (!going_on.empty()) {
+    Waits& waits = looked.at(going_on.back());
+    going_on.pop_back();
+    if (std::exchange(waits.goes_on, true)) continue;
+    for (TaskEntry* by : waits.waited_by) {
+      Waits& other = looked.at(by);
+      if (!other.goes_on && (--other.left == 0 || other.for_one)) going_on.push_back(by);
+    }
+  }
+  if (looked.at(&start).goes_on) return;
+  // The way round, from its end.
+  look.assign(1, &start);
+  for (std::size_t i = 0; i < look.size(); ++i) {
+    for (TaskEntry* by : looked.at(look[i]).waited_by) {
+      Waits& waits = looked.at(by);
+      if (waits.goes_on || waits.next != nullptr) continue;
+      waits.next = look[i];
+      look.push_back(by);
+    }
+  }
+  if (looked.at(&start).next == nullptr) return;  // What it waits for is in one, it is not.
+  std::vector<std::string> names;
+  for (const TaskEntry* at = &start; names.empty() || at != &start; at = looked.at(at).next) {
+    names.push_back("'" + printable(name_of(*at)) + "'");
+  }
+  std::string why = "task " + names[0] + " waits for ";
+  for (std::size_t i = 1; i < names.size() && i < kTitlesMax; ++i) {
+    why += names[i] + ", which waits for ";
+  }
+  if (names.size() > kTitlesMax) why += "others, which wait for ";
+  why += (names.size() == 2 ? std::string("it") : names[0]) + " in turn; break the circle";
+  if (start.awaits != nullptr) start.awaits->told = true;
+  start.awaited = 0;
+  send(start.worker, message::Deadlock{start.spec->id(), why});
 }
 
 /// Whether a task is ready that lacks only a worker, or what blocked tasks hold.

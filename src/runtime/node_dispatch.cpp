@@ -119,7 +119,6 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
     actor.state = ActorEntry::State::starting;
     actor.worker = client;
     run.checkpoint = actor.checkpoint;
-    run.has_checkpoint = actor.has_checkpoint;
     leases.give_to_actor(client, id, entry.spec->demand.cpu,
                          static_cast<std::size_t>(std::max(1, actor.spec.max_concurrency)));
   }

@@ -170,7 +170,16 @@ void Node::State::handle(ClientId from, message::Ask& ask) {
     DemandCounts counts;
     for (const std::uint64_t id : queue.all_ready()) {
       const TaskEntry& entry = *find_task(id);
-      counts.add(entry.spec->demand, entry.spec->creates.has_value());
+      if (is_plain_demand(entry.spec->demand) && !entry.spec->creates) {
+        counts.add_plain(1);
+      } else {
+        counts.add(entry.spec->demand, entry.spec->creates.has_value());
+      }
+    }
+    // Those that were sent ahead stand behind what their worker runs.
+    for (const ClientId client : leases.clients()) {
+      const PoolWorker& worker = *leases.find(client);
+      if (!worker.stack.empty()) counts.add_plain(worker.sent.size());
     }
     const std::string text = counts.text();
     const auto bytes = std::as_bytes(std::span(text));

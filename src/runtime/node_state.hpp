@@ -79,6 +79,8 @@ struct TaskEntry {
   ClientId nest_at = 0;            // A blocked worker that waits for it; 0: none.
   std::uint64_t begun_order = 0;
   std::unique_ptr<AwaitedSet> awaits;
+  bool suspended = false;     // Its coroutine waits, for
+  std::uint64_t awaited = 0;  // this (message::Suspended).
   std::unique_ptr<StreamState> stream;
   std::shared_ptr<Bequest> bequest;
   TaskEntry* parent = nullptr;  // Tasks that were submitted by a task that has not ended.
@@ -295,7 +297,10 @@ struct Node::State {
   bool lacks_what_is_blocked();
   bool all_wait() const;
   bool still_waits(const TaskEntry& entry, bool for_long);
-  void what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
+  bool what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
+  struct InLine;
+  InLine line_of(const ActorEntry& actor, std::uint32_t group);
+  void look_at_lines(const ActorEntry& actor);
 
   // --- node_actors.cpp ---
   void submit_creation(ClientId from, TaskEntry& entry);
@@ -311,6 +316,8 @@ struct Node::State {
   void end_creation(ActorEntry& actor);
   void leave_process(ActorEntry& actor, TaskEntry& creation);
   void unreferenced_actor(ActorEntry& actor);
+  void save_checkpoint(ClientId from, const TaskEntry& call, WireValue&& state);
+  void drop_checkpoint(ActorEntry& actor);
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);

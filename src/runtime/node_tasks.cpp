@@ -229,6 +229,7 @@ void Node::State::became_ready(TaskEntry& entry, bool first) {
     log.moved(id, ray::TaskState::pending_actor, now);
     actors.became_ready(id);
     actors_to_send.push_back(entry.spec->actor);
+    if (const ActorEntry* actor = actors.find(entry.spec->actor)) look_at_lines(*actor);
     return;
   }
   entry.state = TaskState::ready;
@@ -260,7 +261,10 @@ void Node::State::handle(ClientId from, message::Began& began) {
   leases.began(from, began.task, now);
   log.began(began.task, entry->attempt, from, leases.find(from)->pid, now);
   entry->state = TaskState::running;
+  entry->suspended = false;
+  entry->awaited = 0;
   entry->begun_order = ++order;
+  if (entry->spec->kind == TaskKind::actor_call) actors.began(began.task);
   dispatch_needed = true;
   if (entry->forced) end_by_force(*entry);
 }
@@ -302,8 +306,10 @@ void Node::State::handle(ClientId from, message::Done& done) {
   for (const WireValue& value : done.values) {
     if (!accept(from, value)) return;
   }
+  if (done.checkpoint && !accept(from, *done.checkpoint)) return;
   const auto drop = [&] {
     for (const WireValue& value : done.values) discard(from, value);
+    if (done.checkpoint) discard(from, *done.checkpoint);
   };
   if (entry == nullptr || entry->worker != from || !entry->at_worker() ||
       entry->attempt != done.attempt) {
@@ -324,6 +330,12 @@ void Node::State::handle(ClientId from, message::Done& done) {
   unblock(*entry);
   leases.done(from, done.task, now);
   dispatch_needed = true;
+  // Together with the result: what was answered is never lost, and the state of a call that
+  // nobody waits for any more counts as well.
+  if (done.checkpoint) {
+    save_checkpoint(from, *entry, std::move(*done.checkpoint));
+    done.checkpoint = {};
+  }
   if (entry->decided) {
     drop();
     ++commits_dropped;
@@ -341,11 +353,6 @@ void Node::State::handle(ClientId from, message::Done& done) {
 
 void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
   const std::uint64_t id = entry.spec->id();
-  if (ActorEntry* actor = actors.find(entry.spec->actor);
-      actor != nullptr && done.has_checkpoint && entry.spec->kind == TaskKind::actor_call) {
-    actor->checkpoint = std::move(done.checkpoint);
-    actor->has_checkpoint = true;
-  }
   if (entry.stream != nullptr) {
     if (!done.values.empty() && done.values[0].kind == WireValue::Kind::failure) {
       log_failure(id, done.values[0].bytes);
@@ -438,6 +445,7 @@ void Node::State::end_task(TaskEntry& entry) {
   const std::uint64_t id = entry.spec->id();
   log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
+  if (entry.state == TaskState::ready) dispatch_needed = true;  // For those that stood behind it.
   queue.forget(id);
   unstage(entry);
   give_up_reserved(entry);
@@ -445,7 +453,7 @@ void Node::State::end_task(TaskEntry& entry) {
     ActorEntry* actor = actors.find(entry.spec->actor);
     if (actor != nullptr && entry.state == TaskState::staging) actor->staging = false;
     if (actor != nullptr) ++actor->finished;
-    actors.leave(id);
+    if (actors.leave(id)) look_at_lines(*actor);
     actors_to_send.push_back(entry.spec->actor);
     if (entry.holds_actor) release(entry.spec->actor);
   }

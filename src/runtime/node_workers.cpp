@@ -65,6 +65,14 @@ void Node::State::handle(ClientId from, message::Suspended& said) {
     leases.resume(from, said.task);
   }
   dispatch_needed = true;
+  entry->suspended = said.suspended;
+  entry->awaited = said.awaited;
+  if (!said.suspended) return;
+  if (said.awaited != 0) {
+    look_for_circle(*entry);
+  } else if (leases.find(from)->calls_blocked != 0) {
+    if (const ActorEntry* actor = actors.find(entry->spec->actor)) look_at_lines(*actor);
+  }
 }
 
 // --- ends ---

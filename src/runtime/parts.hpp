@@ -278,6 +278,9 @@ ActorBlockers actor_blockers(Task* call);
 void actors_shutdown(EngineParts& parts);
 /// A call ended on an actor that was killed to be restarted: whether it will run again there.
 bool actor_retries(Task* call, std::uintptr_t seal);
+/// Saves the state of the actor after a call, if that is due; how the call ends then: it fails
+/// where what it did cannot be saved.
+std::uintptr_t actor_save(Task* call, std::uintptr_t seal);
 void actor_resume(Task* task);
 /// A call ended that was made in another process.
 void remote_call_ended(Task* call);

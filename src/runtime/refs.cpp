@@ -15,7 +15,9 @@ void require_value_slow(Object* object) {
 }
 
 void throw_circle(const CoroutineWaiter& waiter) {
-  throw DeadlockError(circle_message(waiter.task, waiter.awaited));
+  const TaskExtra* extra = waiter.task->extra.load(std::memory_order_acquire);
+  const bool ordered = extra != nullptr && extra->order != nullptr;
+  throw DeadlockError(ordered ? extra->order->circle : circle_message(waiter.task, waiter.awaited));
 }
 
 namespace {

@@ -74,26 +74,24 @@ std::string demands_of(EngineParts& parts) {
   if (parts.client != nullptr) {
     text = parts.client->ask_text(kAskDemands);
   } else {
-    // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
-    std::size_t plain = 0;
-    const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
-    for (std::uint32_t i = 0; i < lanes; ++i) plain += parts.lanes[i].load()->size_hint();
-    if (plain != 0) text = "  {\"CPU\": 1}: about " + pending_text(plain, "plain task") + "\n";
     DemandCounts counts;
+    // Plain tasks stand in the lanes, where those that a waiting thread took out may leave a gap.
+    const std::uint32_t lanes = parts.lane_count.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < lanes; ++i) counts.add_plain(parts.lanes[i].load()->size_hint());
     const std::lock_guard lock(parts.ledger_mutex);
     for (const auto& [demand, task] : parts.waiting) {
       if (task->sealed()) continue;  // Cancelled, and not taken out yet.
       counts.add(demand, task->has(kInternal));
     }
-    text += counts.text();
+    text = counts.text();
   }
   return text.empty() ? "  (none)\n" : text;
 }
 
 bool is_over(const TaskInfo& task) { return task.state >= TaskState::finished; }
 
-/// What the node knows, and of the tasks of this process what only that does: that they failed
-/// before they were sent, or how their result was understood.
+/// What the node knows, and of the tasks of this process what only that does: that they were not
+/// sent, as ones that are sent are ready here, or how their result was understood.
 State state_of_node(EngineParts& parts) {
   State state = parts.client->ask_state(kAskState);
   std::unordered_map<std::uint64_t, std::size_t> places;
@@ -101,6 +99,7 @@ State state_of_node(EngineParts& parts) {
   for (TaskInfo& own : parts.events.snapshot()) {
     const auto found = places.find(own.task_id.value);
     if (found == places.end()) {
+      if (own.ready.count() >= 0) continue;  // The node does not keep it any more.
       ++state.tasks_recorded;
       state.tasks.push_back(std::move(own));
       continue;
@@ -114,6 +113,12 @@ State state_of_node(EngineParts& parts) {
   std::stable_sort(
       state.tasks.begin(), state.tasks.end(),
       [](const TaskInfo& left, const TaskInfo& right) { return left.submitted < right.submitted; });
+  if (const std::size_t most = parts.options.max_task_events; state.tasks.size() > most) {
+    const std::size_t surplus = state.tasks.size() - most;
+    state.tasks.erase(state.tasks.begin(),
+                      state.tasks.begin() + static_cast<std::ptrdiff_t>(surplus));
+    state.tasks_dropped += surplus;
+  }
   return state;
 }
 

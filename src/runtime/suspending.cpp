@@ -20,7 +20,6 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
   Events::state(task, TaskState::suspended);
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
   const bool ordered = extra != nullptr && extra->order != nullptr;
-  if (ordered) parts_->client->suspended(task, true);
   const bool waits = waiter.awaited != nullptr;
   bool asleep = false;
   bool gone_on = false;
@@ -28,6 +27,8 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
     const std::lock_guard lock(parts_->suspended_mutex);
     // A cancel seals first and then looks here: it finds the coroutine, or we find the seal.
     if (!task->sealed()) {
+      // Before it can go on; and whoever ends its wait comes after this.
+      if (ordered) parts_->client->suspended(task, waiter.awaited);
       asleep = !waits || add_waiter(waiter.awaited, &waiter);
       if (asleep) parts_->suspended[task] = &waiter;
       gone_on = !asleep;
@@ -35,7 +36,7 @@ bool Engine::suspend(CoroutineWaiter& waiter) {
   }
   if (gone_on) {
     Events::state(task, TaskState::running);
-    if (ordered) parts_->client->suspended(task, false);
+    if (ordered) parts_->client->resumed(task, true);
     return false;
   }
   // From here on the coroutine may go on elsewhere.
@@ -62,7 +63,8 @@ void Engine::end_circle(Task* coroutine, Object* awaited) {
     const auto found = parts_->suspended.find(coroutine);
     if (found == parts_->suspended.end()) return;
     CoroutineWaiter* waiter = found->second;
-    if (waiter->awaited != awaited || !remove_waiter(awaited, waiter)) return;
+    if (awaited != nullptr && waiter->awaited != awaited) return;
+    if (waiter->awaited == nullptr || !remove_waiter(waiter->awaited, waiter)) return;
     waiter->in_circle = true;
     parts_->suspended.erase(found);
   }
@@ -81,8 +83,9 @@ void Engine::resume(Task* task) {
   task->flags |= kResumed;
   Events::state(task, TaskState::running);
   const TaskExtra* extra = task->extra.load(std::memory_order_acquire);
-  if (extra != nullptr && extra->order != nullptr) parts_->client->suspended(task, false);
-  if (task->ops->kind == ObjectKind::actor_call) {
+  const bool is_call = task->ops->kind == ObjectKind::actor_call;
+  if (extra != nullptr && extra->order != nullptr) parts_->client->resumed(task, !is_call);
+  if (is_call) {
     actor_resume(task);
   } else if (task->has(kGranted) || task->has(kNoCpu)) {
     enqueue_errand(task);

@@ -341,6 +341,7 @@ bool Leases::resume(ClientId client, std::uint64_t task) {
   if (it == worker->suspended.end()) return false;
   if (is_lively(*worker)) --lively_;
   worker->stack.push_back(it->second);
+  worker->stack.back().nested = false;
   worker->suspended.erase(it);
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);

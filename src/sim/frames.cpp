@@ -26,7 +26,8 @@ void Process::go_on() {
     }
     const std::shared_ptr<Frame> frame = stack_.back();
     if (frame->busy) return;
-    if (!is_driver() && world_.random.chance(world_.options.crash) && frame->at != Frame::At::end) {
+    if (!is_driver() && world_.random.chance(world_.options.crash * (calls_ != 0 ? 5 : 1)) &&
+        frame->at != Frame::At::end) {
       world_.count("crash");
       world_.crash(id_, "was killed by SIGKILL");
       return;
@@ -64,14 +65,17 @@ bool Process::advance(Frame& frame) {
       if (frame.plan.large && frame.spec.results != detail::kStreamResults && !reserve(frame)) {
         return false;
       }
-      if (frame.at != Frame::At::end) frame.at = Frame::At::end;
+      if (frame.at != Frame::At::end) frame.at = Frame::At::save;
       return true;
+    case Frame::At::save:
+      return advance_save(frame);
     default:
       return true;
   }
 }
 
 bool Process::advance_begin(Frame& frame) {
+  if (frame.checkpoint != 0 && !restore(frame)) return frame.at == Frame::At::end;
   std::vector<std::uint64_t> unpins;
   const auto number = [&](const WireValue& value, std::uint64_t id) {
     if (value.kind != WireValue::Kind::stored) return number_in(value.bytes);
@@ -338,6 +342,9 @@ void Process::submit(Frame& frame, const Step& step) {
     spec.creates.emplace();
     spec.creates->max_restarts = step.max_retries;
     spec.creates->class_name = "Simulated";
+    if (step.max_retries != 0) {
+      spec.creates->checkpoint_every = static_cast<std::int32_t>(step.program / 64 % 4);
+    }
   }
   if (step.kind == StepKind::call) {
     spec.kind = detail::TaskKind::actor_call;
@@ -370,15 +377,18 @@ void Process::end(Frame& frame) {
       value = number_value(frame.value);
     }
     if (frame.failure.empty() && frame.plan.boxes) value.contains.push_back(frame.ids.back());
-    const bool again =
-        value.kind != WireValue::Kind::stored && world_.random.chance(world_.options.echo);
+    if (frame.spec.kind == detail::TaskKind::actor_call) save(frame, done);
+    const bool stored = value.kind == WireValue::Kind::stored || frame.state_place.segment != 0;
+    const bool again = !stored && world_.random.chance(world_.options.echo);
     done.values.push_back(std::move(value));
     if (again) {
       const auto late = static_cast<std::int64_t>(world_.random.below(300'000));
       world_.after(NodeTime(late), [this, done] { send(done); });
     }
     send(std::move(done));
-    if (frame.place.segment != 0) send(message::Unreserve{frame.place});
+    for (const Place& place : {frame.place, frame.result_place}) {
+      if (place.segment != 0) send(message::Unreserve{place});
+    }
   }
   if (frame.inner != 0) drop(frame.inner);
   for (std::size_t i = 0; i < frame.ids.size(); ++i) {

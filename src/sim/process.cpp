@@ -217,9 +217,15 @@ void Process::begin(message::Run& run) {
   frame->spec = *run.task;
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
+  frame->checkpoint = run.checkpoint;
   send(message::Began{frame->spec.id()});
   world_.began(frame->spec, frame->attempt);
-  if (frame->spec.kind == detail::TaskKind::actor_creation) is_actor = true;
+  if (frame->spec.kind == detail::TaskKind::actor_creation) {
+    is_actor = true;
+    actor = frame->spec.id();
+    checkpoint_every_ = static_cast<std::uint64_t>(frame->spec.creates->checkpoint_every);
+    if (run.checkpoint == 0) world_.restored(actor, 0, run.attempt == 0);
+  }
   if (frame->spec.kind == detail::TaskKind::actor_call && frame->attempt == 0) {
     auto& [last, seen] = last_call_[frame->spec.parent];
     if (seen != 0 && last >= frame->spec.index && world_.options.program.throwing == 0)
@@ -228,6 +234,59 @@ void Process::begin(message::Run& run) {
     seen = 1;
   }
   stack_.push_back(std::move(frame));
+}
+
+// --- the state of an actor ---
+
+bool Process::restore(Frame& frame) {
+  Known& known = known_[frame.checkpoint];
+  if (!std::exchange(known.sealed, true)) known.value.kind = WireValue::Kind::absent;
+  const WireValue* value = obtain(frame.checkpoint);
+  if (value == nullptr) return false;
+  const std::uint64_t id = std::exchange(frame.checkpoint, 0);
+  if (value->kind == WireValue::Kind::failure) {
+    fail(frame, value->bytes);
+    return false;
+  }
+  calls_ = read(id);
+  known_.erase(id);
+  world_.restored(actor, calls_, false);
+  return true;
+}
+
+bool Process::saves(const Frame& frame) const {
+  return frame.spec.kind == detail::TaskKind::actor_call && checkpoint_every_ != 0 &&
+         unsaved_ + 1 >= checkpoint_every_;
+}
+
+/// A state that belongs to a large result is large too.
+bool Process::advance_save(Frame& frame) {
+  if (!saves(frame) || (frame.place.segment == 0 && frame.result_place.segment == 0)) {
+    frame.at = Frame::At::end;
+    return true;
+  }
+  if (frame.result_place.segment == 0) std::swap(frame.result_place, frame.place);
+  if (!reserve(frame)) return frame.at == Frame::At::end;
+  frame.state_place = std::exchange(frame.place, std::exchange(frame.result_place, {}));
+  frame.at = Frame::At::end;
+  return true;
+}
+
+void Process::save(const Frame& frame, message::Done& done) {
+  const bool now = saves(frame);
+  ++calls_;
+  ++unsaved_;
+  if (!now) return;
+  unsaved_ = 0;
+  WireValue state = number_value(calls_);
+  if (frame.state_place.segment != 0) {
+    world_.write(frame.state_place, calls_);
+    state.bytes.clear();
+    state.kind = WireValue::Kind::stored;
+    state.place = frame.state_place;
+  }
+  world_.count(frame.state_place.segment != 0 ? "large state" : "state");
+  done.checkpoint = std::move(state);
 }
 
 }  // namespace ray::sim

@@ -102,6 +102,12 @@ void World::send(ClientId from, Message message) {
 void World::deliver(ClientId from, const std::shared_ptr<Message>& message) {
   note(message->index(), from);
   if (options.trace) trace(from, "from", in_words(*message));
+  if (const auto* done = std::get_if<message::Done>(message.get()); done && done->checkpoint) {
+    const WireValue& state = *done->checkpoint;
+    const bool stored = state.kind == WireValue::Kind::stored;
+    std::uint64_t& saved = saved_[processes_.at(from)->actor];
+    saved = std::max(saved, stored ? read(state.place) : number_in(state.bytes));
+  }
   detail::Decisions decisions;
   node_.receive(from, std::move(*message), now, decisions);
   decide(decisions);
@@ -249,6 +255,17 @@ void World::began(const TaskSpec& spec, std::int32_t attempt) {
   if (spec.kind == detail::TaskKind::actor_creation || spec.max_retries < 0) return;
   if (times > static_cast<std::uint64_t>(spec.max_retries) + 1) {
     wrong("O3: a task ran too often");
+  }
+}
+
+void World::restored(std::uint64_t actor, std::uint64_t calls, bool anew) {
+  // A parent that threw may have dropped it, and makes another one of that name.
+  if (anew) saved_.erase(actor);
+  const std::uint64_t saved = saved_[actor];
+  if (calls != 0) count("resumed");
+  if (calls > saved) wrong("O8: an actor goes on from a state that it never had");
+  if (calls < saved && (calls != 0 || options.program.throwing == 0)) {
+    wrong("O8: an actor goes on from a state that is not its newest");
   }
 }
 

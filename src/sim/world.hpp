@@ -44,7 +44,7 @@ struct Known {
 
 /// A task on its way through its plan.
 struct Frame {
-  enum class At : std::uint8_t { begin, items, steps, result, gather, compute, finish, end };
+  enum class At : std::uint8_t { begin, items, steps, result, gather, compute, finish, save, end };
   TaskSpec spec;
   std::int32_t attempt = 0;
   std::vector<WireValue> inputs;
@@ -61,6 +61,9 @@ struct Frame {
   std::uint64_t request = 0;  // For room; 0: none is open.
   Place place;                // The room that came.
   Bytes refused;              // Why it did not.
+  Place result_place;         // That of the result, while room for the actor's state is asked for.
+  Place state_place;
+  std::uint64_t checkpoint = 0;  // From which a creation goes on.
   bool granted = false;
   bool blocked = false;
   bool stream_ended = false;  // The stream of this step.
@@ -85,6 +88,7 @@ public:
   bool dead = false;   // It sends nothing more.
   bool exits = false;  // It was told to end in order.
   bool is_actor = false;
+  std::uint64_t actor = 0;
   /// The driver has done all its steps and seen all results.
   bool finished() const { return stack_.empty(); }
   std::size_t held() const;  // References, by its own count.
@@ -102,6 +106,12 @@ private:
   bool advance_step(Frame& frame);
   bool advance_gather(Frame& frame);
   bool advance_compute(Frame& frame);
+  bool advance_save(Frame& frame);
+  /// False: it waits for the checkpoint.
+  bool restore(Frame& frame);
+  /// What the actor's state is after the call; false if it is not to be saved now.
+  bool saves(const Frame& frame) const;
+  void save(const Frame& frame, detail::message::Done& done);
   bool read_stream(Frame& frame);
   void submit(Frame& frame, const Step& step);
   void end(Frame& frame);
@@ -140,6 +150,9 @@ private:
   std::map<std::uint64_t, std::pair<std::uint32_t, std::int32_t>> last_call_;  // By caller.
   std::set<std::size_t> dropped_;  // Steps of the driver that it does not look at.
   std::uint64_t requests_ = 0;
+  std::uint64_t calls_ = 0;  // An actor's state: the calls that it has answered.
+  std::uint64_t unsaved_ = 0;
+  std::uint64_t checkpoint_every_ = 0;
   Evaluation expected_;  // The driver's.
 };
 
@@ -157,6 +170,7 @@ public:
   void write(const Place& place, std::uint64_t value);
   std::uint64_t read(const Place& place);
   void began(const TaskSpec& spec, std::int32_t attempt);
+  void restored(std::uint64_t actor, std::uint64_t calls, bool anew);
   void sealed(std::uint64_t object, const WireValue& value);
   bool allowed(const Bytes& failure) const;
   void count(const std::string& what) { ++report.counts[what]; }
@@ -202,7 +216,8 @@ private:
   std::uint64_t handles_ = 0;
   std::map<std::uint64_t, std::uint64_t> begun_;  // How often, by task.
   std::set<std::pair<std::uint64_t, std::int32_t>> attempts_;
-  std::map<std::uint64_t, Bytes> told_;  // What was told of an object first.
+  std::map<std::uint64_t, std::uint64_t> saved_;  // The state that came to the node, by actor.
+  std::map<std::uint64_t, Bytes> told_;           // What was told of an object first.
   std::optional<NodeTime> tick_at_;
 };
 

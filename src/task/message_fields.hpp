@@ -76,7 +76,7 @@ void walk(Walker& walker, T& spec) {
   const auto present = [&] {
     return flags_of(!spec.class_name.empty(), !spec.name.empty(), spec.max_restarts != 0,
                     spec.max_task_retries != 0, spec.max_concurrency != 0, spec.get_if_exists,
-                    spec.detached, spec.has_checkpoint, spec.max_pending_calls != -1,
+                    spec.detached, spec.checkpoint_every != 0, spec.max_pending_calls != -1,
                     !spec.concurrency_groups.empty());
   };
   walker.id("class_id", spec.class_id);
@@ -88,7 +88,7 @@ void walk(Walker& walker, T& spec) {
   if (has_flag(has, 4)) walker.number("max_concurrency", spec.max_concurrency);
   walker.set(spec.get_if_exists, has_flag(has, 5));
   walker.set(spec.detached, has_flag(has, 6));
-  walker.set(spec.has_checkpoint, has_flag(has, 7));
+  if (has_flag(has, 7)) walker.number("checkpoint_every", spec.checkpoint_every);
   if (has_flag(has, 8)) walker.number("max_pending_calls", spec.max_pending_calls);
   if (has_flag(has, 9)) walker.map("concurrency_groups", spec.concurrency_groups, kGroupsRule);
   walker.check_flags("flags", has, present);
@@ -212,6 +212,7 @@ template <class Walker, Either<message::Suspended> T>
 void walk(Walker& walker, T& suspended) {
   walker.id("task", suspended.task);
   walker.flag("suspended", suspended.suspended);
+  walker.id("awaited", suspended.awaited);
 }
 
 template <class Walker, Either<message::GiveBack> T>
@@ -222,16 +223,18 @@ void walk(Walker& walker, T& give_back) {
 template <class Walker, Either<message::Done> T>
 void walk(Walker& walker, T& done) {
   const auto present = [&] {
-    return flags_of(done.attempt != 0, !done.values.empty(), done.may_retry, done.has_checkpoint,
-                    !done.checkpoint.empty());
+    return flags_of(done.attempt != 0, !done.values.empty(), done.may_retry,
+                    done.checkpoint.has_value());
   };
   walker.id("task", done.task);
-  const std::uint64_t has = walker.flags("flags", present, 5);
+  const std::uint64_t has = walker.flags("flags", present, 4);
   if (has_flag(has, 0)) walker.number("attempt", done.attempt);
   if (has_flag(has, 1)) walk_values(walker, done.values);
   walker.set(done.may_retry, has_flag(has, 2));
-  walker.set(done.has_checkpoint, has_flag(has, 3));
-  if (has_flag(has, 4)) walker.bytes("checkpoint", done.checkpoint, kMessageMax);
+  if (has_flag(has, 3)) {
+    if constexpr (!std::is_const_v<T>) done.checkpoint.emplace();
+    walk_inside(walker, "checkpoint", *done.checkpoint);
+  }
   walker.check_flags("flags", has, present);
 }
 
@@ -293,16 +296,14 @@ void walk(Walker& walker, T& welcome) {
 template <class Walker, Either<message::Run> T>
 void walk(Walker& walker, T& run) {
   const auto present = [&] {
-    return flags_of(run.attempt != 0, !run.values.empty(), run.nested, run.has_checkpoint,
-                    !run.checkpoint.empty());
+    return flags_of(run.attempt != 0, !run.values.empty(), run.nested, run.checkpoint != 0);
   };
   walk(walker, run.task);
-  const std::uint64_t has = walker.flags("run_flags", present, 5);
+  const std::uint64_t has = walker.flags("run_flags", present, 4);
   if (has_flag(has, 0)) walker.number("attempt", run.attempt);
   if (has_flag(has, 1)) walk_values(walker, run.values);
   walker.set(run.nested, has_flag(has, 2));
-  walker.set(run.has_checkpoint, has_flag(has, 3));
-  if (has_flag(has, 4)) walker.bytes("checkpoint", run.checkpoint, kMessageMax);
+  if (has_flag(has, 3)) walker.id("checkpoint", run.checkpoint);
   walker.check_flags("run_flags", has, present);
 }
 

@@ -56,6 +56,11 @@ constexpr std::uint64_t result_id(std::uint64_t task, std::uint32_t results, std
 /// The object that holds a task's arguments where they are large.
 constexpr std::uint64_t arguments_id(std::uint64_t task) { return child_id(~task, 0xffff'fffeULL); }
 
+/// The object that holds an actor's `number`-th checkpoint.
+constexpr std::uint64_t checkpoint_id(std::uint64_t actor, std::uint32_t number) {
+  return child_id(~actor, std::uint64_t{1} << 32 | number);
+}
+
 /// How an actor is to be kept; only with TaskKind::actor_creation.
 struct ActorSpec {
   std::uint64_t class_id = 0;  // Of its class in the function table.
@@ -68,7 +73,7 @@ struct ActorSpec {
   std::int32_t max_concurrency = 0;
   std::map<std::string, std::int32_t> concurrency_groups;
   std::int32_t max_pending_calls = -1;
-  bool has_checkpoint = false;
+  std::int32_t checkpoint_every = 0;  // Its state is saved after so many calls; 0: never.
   friend bool operator==(const ActorSpec&, const ActorSpec&) = default;
 };
 
@@ -233,6 +238,7 @@ struct Began {
 struct Suspended {
   std::uint64_t task = 0;
   bool suspended = false;
+  std::uint64_t awaited = 0;  // What it waits for; itself: its reader; 0: its turn.
   friend bool operator==(const Suspended&, const Suspended&) = default;
 };
 /// Tasks that the worker was sent and has not begun.
@@ -245,9 +251,8 @@ struct Done {
   std::uint64_t task = 0;
   std::int32_t attempt = 0;
   std::vector<WireValue> values;
-  bool may_retry = false;  // It threw, and asked to be tried again.
-  Bytes checkpoint;        // An actor's state after this call.
-  bool has_checkpoint = false;
+  bool may_retry = false;       // It threw, and asked to be tried again.
+  Boxed<WireValue> checkpoint;  // An actor's state after this call.
   friend bool operator==(const Done&, const Done&) = default;
 };
 /// A generator's next item.
@@ -308,8 +313,7 @@ struct Run {
   std::int32_t attempt = 0;
   bool nested = false;
   std::vector<WireValue> values;
-  Bytes checkpoint;  // actor_creation: the state to go on from.
-  bool has_checkpoint = false;
+  std::uint64_t checkpoint = 0;  // actor_creation: the object to go on from; 0: there is none.
   friend bool operator==(const Run&, const Run&) = default;
 };
 struct Sealed {

@@ -89,9 +89,7 @@ TEST_CASE("two actors that wait for each other are a deadlock and not a hang") {
   rt.get(rt.remote<&Node::forget>(b));
 }
 
-// In threads only: a node does not know yet what a coroutine waits for.
-TEST_CASE("a coroutine that awaits its own actor's next call is a deadlock and not a hang",
-          "[threads]") {
+TEST_CASE("a coroutine that awaits its own actor's next call is a deadlock and not a hang") {
   struct Selfish {
     ray::ActorHandle<Selfish> self;
     void know(ray::ActorHandle<Selfish> handle) { self = std::move(handle); }
@@ -112,9 +110,7 @@ TEST_CASE("a coroutine that awaits its own actor's next call is a deadlock and n
   rt.get(rt.remote<&Selfish::forget>(many));
 }
 
-// In threads only: a node does not know yet what a coroutine waits for.
-TEST_CASE("of two coroutines that await each other one throws, and the other gets its failure",
-          "[threads]") {
+TEST_CASE("of two coroutines that await each other one throws, and the other gets its failure") {
   constexpr auto awaits = [](const Later& other, int) -> ray::Task<int> {
     try {
       co_return co_await (co_await other.ref.look()).at(0) + 1;
@@ -138,8 +134,7 @@ TEST_CASE("of two coroutines that await each other one throws, and the other get
   second.ref.empty();
 }
 
-// In threads only: a node looks for circles when a task begins to wait.
-TEST_CASE("a circle that is closed by a call which comes into line is found", "[threads]") {
+TEST_CASE("a circle that is closed by a call which comes into line is found") {
   struct Asked {
     int asks(const Later& later) { return get_later(later); }
     int late(int) { return 1; }
@@ -193,8 +188,7 @@ TEST_CASE("who waits for a call behind one that waits for him is in a circle tha
   later.ref.empty();
 }
 
-// In threads only: a node does not look yet into actors that run several calls at a time.
-TEST_CASE("a call behind one that waits for it and one that does not is no deadlock", "[threads]") {
+TEST_CASE("a call behind one that waits for it and one that does not is no deadlock") {
   struct Two {
     ray::ActorHandle<Two> self;
     void know(ray::ActorHandle<Two> handle) { self = std::move(handle); }
@@ -317,8 +311,7 @@ TEST_CASE("a circle through a call that is held behind an earlier one ends") {
   later.ref.empty();
 }
 
-// In threads only: a node does not know yet what a coroutine waits for.
-TEST_CASE("a coroutine that stands in line to go on does not hide a deadlock", "[threads]") {
+TEST_CASE("a coroutine that stands in line to go on does not hide a deadlock") {
   struct Both {
     ray::ActorHandle<Both> self;
     void know(ray::ActorHandle<Both> handle) { self = std::move(handle); }

@@ -341,9 +341,9 @@ TEST_CASE("long lists are filled up with zeros") {
 TEST_CASE("small tasks are small") {
   message::Submit submit{examples::small_task()};
   CHECK(encoded(submit).size() <= 96);
-  CHECK(encoded(message::Run{submit.task, 0, false, {}, {}, false}).size() <= 96);
-  message::Done done{examples::kTask, 0,  {examples::inline_value(examples::int_bytes())},
-                     false,           {}, false};
+  CHECK(encoded(message::Run{submit.task, 0, false, {}, 0}).size() <= 96);
+  message::Done done{
+      examples::kTask, 0, {examples::inline_value(examples::int_bytes())}, false, {}};
   CHECK(encoded(done).size() <= 48);
 }
 

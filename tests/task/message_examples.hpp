@@ -62,7 +62,7 @@ inline ActorSpec actor_spec() {
   spec.max_concurrency = 4;
   spec.concurrency_groups = {{"io", 2}, {"slow", 1}};
   spec.max_pending_calls = 1000;
-  spec.has_checkpoint = true;
+  spec.checkpoint_every = 10;
   return spec;
 }
 
@@ -99,11 +99,11 @@ inline std::vector<std::pair<std::string, Message>> all() {
       {"Blocked", Blocked{kTask, {kObject, kOther}, 1, true}},
       {"Unblocked", Unblocked{kTask}},
       {"Began", Began{kTask}},
-      {"Suspended", Suspended{kTask, true}},
+      {"Suspended", Suspended{kTask, true, kObject}},
       {"GiveBack", GiveBack{{kTask}}},
-      {"Done", Done{kTask, 0, {inline_value(int_bytes())}, false, {}, false}},
+      {"Done", Done{kTask, 0, {inline_value(int_bytes())}, false, {}}},
       {"Done, every field",
-       Done{kTask, 1, {stored_value(), failed_value()}, true, bytes_of("state"), true}},
+       Done{kTask, 1, {stored_value(), failed_value()}, true, inline_value(bytes_of("state"))}},
       {"Yielded", Yielded{kTask, 8, inline_value(int_bytes())}},
       {"Consumed", Consumed{kTask, 9}},
       {"Cancel", Cancel{kTask, false, true}},
@@ -112,9 +112,8 @@ inline std::vector<std::pair<std::string, Message>> all() {
       {"Ask", Ask{7, "status"}},
       {"SegmentMapped", SegmentMapped{3}},
       {"Welcome", Welcome{2, 0x0123'4567'89ab'cdef, 102'400, bytes_of("opts")}},
-      {"Run", Run{small_task(), 0, false, {}, {}, false}},
-      {"Run, every field",
-       Run{full_task(), 2, true, {stored_value(), absent_value()}, bytes_of("state"), true}},
+      {"Run", Run{small_task(), 0, false, {}, 0}},
+      {"Run, every field", Run{full_task(), 2, true, {stored_value(), absent_value()}, kObject}},
       {"Sealed", Sealed{kObject, inline_value(int_bytes())}},
       {"Fetched", Fetched{kObject, stored_value()}},
       {"Reserved", Reserved{5, kPlace, {}}},

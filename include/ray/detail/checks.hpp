@@ -54,20 +54,21 @@ template <class F>
 struct MemberSignature {
   static constexpr bool known = false;
 };
-#define RAY_MEMBER_SIGNATURE(qualifiers)              \
+#define RAY_MEMBER_SIGNATURE(qualifiers, is_const)    \
   template <class C, class R, class... P>             \
   struct MemberSignature<R (C::*)(P...) qualifiers> { \
     static constexpr bool known = true;               \
+    static constexpr bool constant = is_const;        \
     using Class = C;                                  \
     using Result = R;                                 \
     using Parameters = Types<P...>;                   \
   };
-RAY_MEMBER_SIGNATURE()
-RAY_MEMBER_SIGNATURE(const)
-RAY_MEMBER_SIGNATURE(noexcept)
-RAY_MEMBER_SIGNATURE(const noexcept)
-RAY_MEMBER_SIGNATURE(&)
-RAY_MEMBER_SIGNATURE(const&)
+RAY_MEMBER_SIGNATURE(, false)
+RAY_MEMBER_SIGNATURE(const, true)
+RAY_MEMBER_SIGNATURE(noexcept, false)
+RAY_MEMBER_SIGNATURE(const noexcept, true)
+RAY_MEMBER_SIGNATURE(&, false)
+RAY_MEMBER_SIGNATURE(const&, true)
 #undef RAY_MEMBER_SIGNATURE
 
 template <class F>

@@ -282,6 +282,7 @@ inline constexpr ObjectOps Record<Base, Function, R, S...>::ops = {
     .name = Function::name,
     .seal_elements = Out::has_elements ? seal_elements : nullptr,
     .codec = &codec,
+    .constant = Function::constant,
 };
 
 }  // namespace ray::detail

@@ -31,6 +31,7 @@ constexpr std::string_view printed_type() {
 /// A function called by tasks.
 template <auto F>
 struct FunctionCall {
+  static constexpr bool constant = false;
   static std::string_view name() { return printed_value<F>(); }
   template <class... A>
   static decltype(auto) call(A&&... arguments) {
@@ -41,6 +42,7 @@ struct FunctionCall {
 /// A method called on the actor whose turn it is.
 template <auto M, class C>
 struct MethodCall {
+  static constexpr bool constant = MemberSignature<std::remove_cvref_t<decltype(M)>>::constant;
   static std::string_view name() { return printed_value<M>(); }
   template <class... A>
   static decltype(auto) call(A&&... arguments) {

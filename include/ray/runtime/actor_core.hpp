@@ -17,11 +17,21 @@ namespace ray::detail {
 
 struct Instance;
 
+/// How the state of an actor is saved and comes back (ray/detail/checkpoints.hpp).
+struct CheckpointOps {
+  std::shared_ptr<void> (*take)(const void* object);
+  void (*restore)(void* object, const void* state);
+  // As bytes. What cannot throws SerializationError.
+  void (*write)(OutputArchive&, const void* state);
+  std::shared_ptr<void> (*read)(InputArchive&);
+};
+
 /// What an actor's class left behind.
 struct ActorClass {
   std::string_view (*name)();
   void (*destroy)(void* instance) noexcept;
   const std::type_info* type;
+  const CheckpointOps* checkpoint;  // Null: its state is not saved.
 };
 
 /// References that keep the core, but not the actor, alive: those of its calls.
@@ -90,6 +100,7 @@ struct ActorCall : Task {
   }
   ActorCore* core = nullptr;  // Counted.
   std::uint32_t group = 0;
+  bool saved = false;  // What it did is in the state that the actor starts again from.
   std::shared_ptr<Instance> instance;  // The object it began on.
 };
 

@@ -128,6 +128,7 @@ struct ObjectOps {
   /// Several results, or a stream: seals each with what sealed the task. `last`: the task is over.
   void (*seal_elements)(Task*, std::uintptr_t seal, bool last) noexcept;
   const ObjectCodec* codec;
+  bool constant = false;  // A call of a const method.
 };
 
 /// Lifetime: ends when `refs` falls to 0. Threads: any.
