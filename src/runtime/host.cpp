@@ -84,6 +84,7 @@ void Host::send(Message message) {
   carry_out();
   // Who sends a lot keeps the workers going as well: no other thread has to get at the lock for it.
   if (++sent_ % kSendsBetweenLooks == 0) read_links();
+  wake_for_deadline();
 }
 
 /// Decisions may bring about others.
@@ -134,6 +135,7 @@ bool Host::poll() {
     if (++looks_ % kLooksBetweenClocks == 0 || looked_for_deaths_ == Clock::time_point{}) {
       look_at_clock();
     }
+    wake_for_deadline();
     if (delivering_.empty()) std::swap(delivering_, inbox_);
   }
   any |= deliver();
@@ -181,7 +183,7 @@ bool Host::settle() {
 bool Host::settle(Link& link) {
   if (attending_ > 0) {
     link.awake(false);
-  } else if (sleeping_ > 0) {
+  } else if (!rests_.empty()) {
     return link.prepare_sleep();
   } else {
     link.set_away();
@@ -198,12 +200,13 @@ void Host::attend(bool begins) {
 
 void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   std::optional<NodeTime> node_deadline;
+  std::multiset<NodeTime>::iterator own;
   bool quiet = true;
   {
     const std::lock_guard lock(mutex_);
-    ++sleeping_;
-    quiet = settle();
     node_deadline = node_.deadline();
+    own = rests_.insert(node_deadline.value_or(NodeTime::max()));
+    quiet = settle();
   }
   const int bell = quiet ? parker.rest_begins() : -1;
   if (bell >= 0) {
@@ -222,7 +225,7 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
     parker.rest_ends();
   }
   const std::lock_guard lock(mutex_);
-  --sleeping_;
+  rests_.erase(own);
   eventfd_t rings = 0;
   ::eventfd_read(bell_.number(), &rings);
   looked_for_deaths_ = {};
@@ -230,6 +233,15 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
   // read, and for what comes it must ring anew.
   for (auto& [client, worker] : workers_) worker->link.awake(true);
   settle();
+  wake_for_deadline();
+}
+
+/// Somebody sleeps who does not know of the node's new deadline, and whom the bell that was to tell
+/// of it may not have woken: another thread was quicker to silence it. Requires: mutex_.
+void Host::wake_for_deadline() {
+  if (rests_.empty()) return;
+  const auto deadline = node_.deadline();
+  if (deadline && *deadline < *rests_.rbegin()) ring();
 }
 
 // --- the end ---

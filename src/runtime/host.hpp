@@ -89,6 +89,7 @@ private:
   void show_places(WorkerEnd& worker, const Message& message);
   bool settle();
   bool settle(Link& link);
+  void wake_for_deadline();
   std::span<std::byte> room(const Place& place);
 
   // Without mutex_.
@@ -116,7 +117,7 @@ private:
   std::uint32_t sent_ = 0;
   std::uint32_t looks_ = 0;
   int attending_ = 0;
-  int sleeping_ = 0;
+  std::multiset<NodeTime> rests_;  // Of those who sleep: until when, for the node. By mutex_.
   Clock::time_point looked_for_deaths_{};
   Descriptor watch_;  // epoll: bells, pidfds.
   Descriptor bell_;   // Rung by threads of this process.

@@ -122,10 +122,10 @@ TEST_CASE("what a worker printed before its death is shown, in order") {
 }
 
 TEST_CASE("a flood of output holds up who prints, and neither calls nor memory") {
-  constexpr int kLines = 100'000;
+  const int lines = probes::scaled(100'000);
   if (child::role() == "driver") {
     ray::Runtime rt(processes(2));
-    const auto printed = rt.remote<flood>(kLines);
+    const auto printed = rt.remote<flood>(lines);
     int sum = 0;
     for (int i = 0; i < 500; ++i) sum += rt.get(rt.remote<twice>(1));
     std::fprintf(stderr, "called %d\n", sum);
@@ -149,7 +149,7 @@ TEST_CASE("a flood of output holds up who prints, and neither calls nor memory")
   }
   ::close(ends[0]);
   CHECK(driver.wait() == 0);
-  CHECK(child::count(text, "xxx\n") == kLines);
+  CHECK(child::count(text, "xxx\n") == static_cast<std::size_t>(lines));
   CHECK(driver.prints("ended 1"));
 }
 
