@@ -88,6 +88,13 @@ TEST_CASE("F23 whatever a task throws comes back: as itself, or as its type's na
              ContainsSubstring("throws"));
   CHECK_THAT(faults::error_of<ray::TaskError>([&] { rt.get(rt.remote<throws>(2)); }),
              ContainsSubstring("Stubborn") && ContainsSubstring("has no way to travel"));
+  const auto later = rt.remote<next>(rt.remote<throws>(2));
+  const auto result = rt.try_get(later);
+  REQUIRE_FALSE(result);
+  const auto* error = dynamic_cast<const ray::TaskError*>(&result.error());
+  REQUIRE(error != nullptr);
+  CHECK(error->type_name().ends_with("Stubborn"));
+  CHECK_THAT(error->what(), !ContainsSubstring("TaskError") && ContainsSubstring("did not run"));
   const std::string text =
       faults::error_of<std::runtime_error>([&] { rt.get(rt.remote<throws>(3)); });
   CHECK(text.size() > 60'000);
