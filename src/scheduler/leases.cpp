@@ -93,14 +93,18 @@ std::optional<ClientId> Leases::oldest_starting() const {
   return starting_.begin()->second;
 }
 
-std::optional<ClientId> Leases::newest_idle() const {
-  if (idle_.empty()) return std::nullopt;
-  return idle_.back();
+std::optional<ClientId> Leases::newest_idle(bool alone) const {
+  for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
+    if (!alone || workers_.at(*it).suspended.empty()) return *it;
+  }
+  return std::nullopt;
 }
 
 std::optional<ClientId> Leases::oldest_idle() const {
-  if (idle_.empty()) return std::nullopt;
-  return idle_.front();
+  for (const ClientId client : idle_) {
+    if (workers_.at(client).suspended.empty()) return client;
+  }
+  return std::nullopt;
 }
 
 bool Leases::is_lively(const PoolWorker& worker) const {

@@ -106,8 +106,9 @@ public:
   // --- idle workers ---
 
   std::size_t idle() const noexcept { return idle_.size(); }
-  /// The one that ran last.
-  std::optional<ClientId> newest_idle() const;
+  /// The one that ran last. `alone`: of those that no coroutine will come back to.
+  std::optional<ClientId> newest_idle(bool alone = false) const;
+  /// The one that is idle for longest and that no coroutine will come back to.
   std::optional<ClientId> oldest_idle() const;
 
   // --- tasks ---

@@ -65,7 +65,25 @@ void World::trace(ClientId client, const char* direction, const std::string& wor
                words.c_str());
 }
 
-World::World(const SimOptions& given) : options(given), random(given.seed), node_(given.node) {
+namespace {
+
+detail::NodeLimits limits_of(const SimNode& given) {
+  detail::NodeLimits limits;
+  limits.total.cpu = given.num_cpus * 10'000;
+  limits.total.others["GPU"] = given.num_gpus * 10'000;
+  limits.prestart = given.prestart;
+  limits.workers_max = given.workers_max;
+  limits.store_bytes = given.store_bytes;
+  limits.segment_bytes = given.segment_bytes;
+  limits.pipeline_time = given.pipeline_time;
+  limits.full_grace = given.full_grace;
+  return limits;
+}
+
+}  // namespace
+
+World::World(const SimOptions& given)
+    : options(given), random(given.seed), limits_(limits_of(given.node)), node_(limits_) {
   report.digest = 0xcbf29ce484222325ULL;
 }
 
@@ -268,11 +286,11 @@ bool World::allowed(const Bytes& failure) const {
     case ErrorCode::worker_crashed:
       return crashes;
     case ErrorCode::actor_died:
-      return crashes || killed_any || memory_any || options.shut_down;
+      return actors_die();
     case ErrorCode::task_cancelled:
       return cancelled_any || options.shut_down;
     case ErrorCode::object_lost:
-      return options.disk_lost != 0;
+      return options.disk_lost != 0 && !options.program.rebuilds;
     case ErrorCode::object_store_full:
     case ErrorCode::out_of_disk:
       return options.node.store_bytes < 4'000'000 || options.disk_full != 0 ||
@@ -286,6 +304,23 @@ bool World::allowed(const Bytes& failure) const {
     default:
       return false;
   }
+}
+
+bool World::actors_die() const {
+  const bool crashes = options.crash != 0 || options.no_start != 0;
+  // A constructor's worker may be gone for other reasons than its own.
+  return crashes || killed_any || memory_any || forced_any || options.shut_down ||
+         options.node.workers_max < 40;
+}
+
+void World::cancelled(const Process& driver, std::vector<std::uint64_t> objects) {
+  count("cancel");
+  cancelled_any = true;
+  after(std::chrono::seconds(1), [this, &driver, objects = std::move(objects)] {
+    for (const std::uint64_t object : objects) {
+      if (driver.waits_for(object)) wrong("O1: a cancelled task is not released");
+    }
+  });
 }
 
 // --- the run ---
@@ -304,6 +339,7 @@ SimReport World::run() {
       decide(decisions);
     });
   }
+  if (options.cancel_storm != 0) arm_storm();
   while (!events_.empty() && report.wrong.empty()) {
     const Event event = events_.top();
     events_.pop();
@@ -324,6 +360,15 @@ SimReport World::run() {
   }
   if (report.wrong.empty()) check_end();
   return report;
+}
+
+void World::arm_storm() {
+  after(NodeTime(static_cast<std::int64_t>(random.below(20'000))), [this] {
+    Process& driver = *processes_[detail::kDriverClient];
+    if (driver.finished()) return;
+    driver.cancel_one(random);
+    if (report.counts["cancel"] < options.cancel_storm) arm_storm();
+  });
 }
 
 std::string World::workers_in_words() const {
@@ -366,9 +411,9 @@ void World::check_end() {
   expect("bytes on disk", counts.spilled_bytes, 0);
   expect("spills", disk_.size(), 0);
   const detail::Demand available = node_.available();
-  if (!(available == options.node.total)) {
+  if (!(available == limits_.total)) {
     wrong("O5: resources did not come back: CPU " + std::to_string(available.cpu) + " of " +
-          std::to_string(options.node.total.cpu));
+          std::to_string(limits_.total.cpu));
   }
 }
 
@@ -387,17 +432,16 @@ SimOptions options_of(std::uint64_t seed) {
   Random random(mixed(seed, 0x0b7));
   SimOptions options;
   options.seed = seed;
-  detail::NodeLimits& node = options.node;
-  node.total.cpu = static_cast<std::int64_t>(2 + random.below(4)) * 10'000;
-  node.total.others["GPU"] = 10'000;
+  SimNode& node = options.node;
+  node.num_cpus = static_cast<std::int64_t>(2 + random.below(4));
   node.prestart = static_cast<std::uint32_t>(random.below(4));
-  node.workers_max = 400;
-  node.store_bytes = 1 << 30;
-  node.segment_bytes = 1 << 20;
   node.pipeline_time = std::chrono::microseconds(random.below(2) * 500);
-  node.full_grace = std::chrono::milliseconds(500);
   if (random.chance(400)) options.program.throwing = 0;
-  if (random.chance(250)) options.program.gpu = 100;
+  if (random.chance(250)) {
+    // Nobody tells the node what a coroutine waits for that holds what another task asks for.
+    options.program.gpu = 100;
+    options.program.coroutines = 0;
+  }
   if (random.chance(300)) options.program.streams = false;
   options.program.depth = 2 + random.below(2);
   options.steps = 6 + random.below(12);
@@ -424,6 +468,19 @@ SimOptions options_of(std::uint64_t seed) {
   if (random.chance(300)) options.echo = 100;
   if (random.chance(60)) options.shut_down = true;
   if (random.chance(100)) node.workers_max = 6;
+  if (kind == 3) {
+    // Objects get lost, and what made them as well; nothing else is wrong.
+    options.program.rebuilds = true;
+    options.program.actors = options.program.streams = false;
+    options.program.throwing = options.cancel = 0;
+    options.program.large = 900;
+    options.disk_lost = 50 + random.below(200);
+    options.drop = 400;
+    node.store_bytes = 1'500'000 + random.below(1'000'000);
+    node.workers_max = 400;
+    options.no_start = 0;
+    options.shut_down = false;
+  }
   return options;
 }
 

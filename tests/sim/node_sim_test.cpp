@@ -2,7 +2,7 @@
 // many from RAY_SIM_FIRST=… on.
 #include "support/catch.hpp"
 
-#include "sim/simulator.hpp"
+#include <ray/sim/simulator.hpp>
 
 #include "api/probes.hpp"
 
