@@ -30,6 +30,7 @@
 #include "runtime/node_circles.cpp"
 #include "runtime/node_dispatch.cpp"
 #include "runtime/node_failures.cpp"
+#include "runtime/node_lineage.cpp"
 #include "runtime/node_objects.cpp"
 #include "runtime/node_report.cpp"
 #include "runtime/node_streams.cpp"

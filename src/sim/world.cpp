@@ -467,7 +467,11 @@ SimOptions options_of(std::uint64_t seed) {
   if (all && random.chance(200)) options.no_segment = 50;
   if (random.chance(300)) options.echo = 100;
   if (random.chance(60)) options.shut_down = true;
-  if (random.chance(100)) node.workers_max = 6;
+  // With few workers all may wait; only coroutines are not seen to.
+  if (random.chance(100)) {
+    node.workers_max = 6;
+    options.program.coroutines = 0;
+  }
   if (kind == 3) {
     // Objects get lost, and what made them as well; nothing else is wrong.
     options.program.rebuilds = true;
