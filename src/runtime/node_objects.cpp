@@ -110,10 +110,14 @@ void Node::State::watch(ClientId client, std::uint64_t id, ObjectEntry& object) 
 void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) {
   if (object.state == ObjectState::pending) {
     object.fetchers.push_back(client);
-    if (client != kDriverClient) waiting_fetches.insert({client, id});
+    if (client != kDriverClient) {
+      waiting_fetches.insert({client, id});
+      leases.lend(client, true);
+      dispatch_needed = true;
+    }
     return;
   }
-  waiting_fetches.erase({client, id});
+  fetch_goes_on(client, id);
   if (!is_client(client)) return;
   if (object.state != ObjectState::stored) {
     send(client, message::Fetched{id, shown(object)});
@@ -129,6 +133,12 @@ void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) 
     hold(id);
     store.bring(bringing, {id}, true, now, store_actions);
   }
+}
+
+void Node::State::fetch_goes_on(ClientId client, std::uint64_t id) {
+  if (waiting_fetches.erase({client, id}) == 0) return;
+  const auto other = waiting_fetches.lower_bound({client, 0});
+  if (other == waiting_fetches.end() || other->first != client) leases.lend(client, false);
 }
 
 // --- references ---

@@ -235,6 +235,7 @@ struct Node::State {
   void tell(ClientId client, std::uint64_t id, const ObjectEntry& object);
   void watch(ClientId client, std::uint64_t id, ObjectEntry& object);
   void fetch(ClientId client, std::uint64_t id, ObjectEntry& object);
+  void fetch_goes_on(ClientId client, std::uint64_t id);
   /// An id that nobody knows was freed: it stands for a lost object.
   void make_known(std::uint64_t id);
   void hold(std::uint64_t id);

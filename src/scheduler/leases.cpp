@@ -117,6 +117,7 @@ bool Leases::is_lively(const PoolWorker& worker) const {
 }
 
 std::int64_t Leases::charge_of(const PoolWorker& worker) const {
+  if (worker.lends) return 0;
   if (worker.actor != 0) {
     // It lends what it has while all that it does is wait.
     const bool waits = !worker.calls.empty() && !worker.calls_go_on();
@@ -343,6 +344,13 @@ bool Leases::resume(ClientId client, std::uint64_t task) {
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
+}
+
+void Leases::lend(ClientId client, bool lends) {
+  if (PoolWorker* worker = this->worker(client)) {
+    worker->lends = lends;
+    settle(*worker, worker->since);
+  }
 }
 
 std::optional<ClientId> Leases::with_room(std::uint64_t function) const {

@@ -50,6 +50,7 @@ struct PoolWorker {
   IdMap<LeasedTask> suspended;    // Coroutines that wait.
   bool closed = false;            // It gave back what it had: it is about to wait.
   bool recalled = false;          // It was asked to give back what it has not begun.
+  bool lends = false;             // It waits for a lost object.
   PoolTime since{0};              // When it came into its phase, or became idle.
 
   // An actor's calls run side by side: they stand in no order.
@@ -128,6 +129,8 @@ public:
   bool unblock(ClientId client, std::uint64_t task);
   bool suspend(ClientId client, std::uint64_t task, PoolTime now);
   bool resume(ClientId client, std::uint64_t task);
+  /// Whether it does nothing until a lost object is made again: others may use its CPUs meanwhile.
+  void lend(ClientId client, bool lends);
 
   // --- tasks sent ahead ---
 

@@ -236,7 +236,7 @@ bool Process::ask_for_actor(Frame& frame, const Step& step) {
   if (!std::exchange(frame.asked, true)) {
     if (finds) {
       frame.request = ++requests_;
-      send(message::FindActor{frame.request, frame.plan.steps[step.actor].name});
+      send(message::FindActor{frame.request, step.name});
     } else {
       submit(frame, step);
       frame.request = frame.ids.back();
@@ -250,7 +250,7 @@ bool Process::ask_for_actor(Frame& frame, const Step& step) {
   frame.request = 0;
   frame.ids.push_back(actor);
   world_.count(!finds ? "named" : actor != 0 ? "found" : "not found");
-  if (finds && actor != frame.ids[step.actor] && !world_.actors_die()) {
+  if (finds && step.actor != SIZE_MAX && actor != frame.ids[step.actor] && !world_.actors_die()) {
     world_.wrong("O2: an actor is not found by its name");
   }
   if (!finds && (actor == 0 || (actor != own && !step.shared))) {

@@ -16,7 +16,7 @@ std::int32_t some_retries(Random& random) {
 }
 
 void add_steps(Plan& plan, std::uint64_t program, std::uint64_t count, Random& random,
-               const ProgramLimits& limits) {
+               const ProgramLimits& limits, bool is_driver = false) {
   std::vector<std::size_t> actors;
   std::vector<std::size_t> values;  // Steps whose results can be arguments.
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -35,14 +35,19 @@ void add_steps(Plan& plan, std::uint64_t program, std::uint64_t count, Random& r
       step.cpu = 0;
       if (random.chance(limits.concurrent)) step.concurrency = random.chance(500) ? 2 : 5;
       if (random.chance(limits.named)) {
-        step.shared = random.chance(500);
+        // Who is called must not call itself by that name.
+        step.shared = is_driver && random.chance(500);
         step.name = step.shared ? "shared" + std::to_string(random.below(2))
                                 : "own" + std::to_string(step.program);
       }
-    } else if (kind < 37 && !actors.empty()) {
+    } else if (kind < 37 && limits.actors) {
       step.kind = StepKind::find;
-      step.actor = actors[random.below(actors.size())];
-      if (plan.steps[step.actor].name.empty()) continue;
+      step.actor = actors.empty() ? SIZE_MAX : actors[random.below(actors.size())];
+      if (step.actor != SIZE_MAX) step.name = plan.steps[step.actor].name;
+      if (step.name.empty()) {
+        step.actor = SIZE_MAX;
+        step.name = "shared" + std::to_string(random.below(2));
+      }
     } else if (kind < 62 && !actors.empty()) {
       step.kind = StepKind::call;
       step.actor = actors[random.below(actors.size())];
@@ -101,7 +106,7 @@ Plan plan_of(std::uint64_t program, const ProgramLimits& limits) {
 Plan driver_plan(std::uint64_t seed, std::uint64_t steps, const ProgramLimits& limits) {
   Random random(seed);
   Plan plan;
-  add_steps(plan, program_of(seed, limits.depth), steps, random, limits);
+  add_steps(plan, program_of(seed, limits.depth), steps, random, limits, true);
   plan.gather.clear();
   return plan;
 }

@@ -35,14 +35,14 @@ struct Step {
   StepKind kind = StepKind::task;
   std::uint64_t program = 0;
   std::vector<std::size_t> needs;  // Earlier steps whose results are arguments.
-  std::size_t actor = 0;           // call, find: the step that made the actor.
-  bool get = false;                // Its result is waited for at once.
-  bool large = false;              // put: in the store. task: its arguments are.
+  std::size_t actor = 0;  // call, find: the step that made it. SIZE_MAX: it may be somebody's.
+  bool get = false;       // Its result is waited for at once.
+  bool large = false;     // put: in the store. task: its arguments are.
   std::int32_t max_retries = 0;
   std::int64_t cpu = 10'000;
   bool gpu = false;
   std::uint32_t results = detail::kOneResult;
-  std::string name;              // actor: empty if it has none.
+  std::string name;              // actor, find: empty if it has none.
   bool shared = false;           // actor: whoever comes first makes it, the others find it.
   std::int32_t concurrency = 1;  // actor: calls at a time.
 
