@@ -69,9 +69,8 @@ void Node::State::tell_of_actor(ClientId client, std::uint64_t id, ActorEntry* a
                                                  "the actor is gone: its handles were dropped")});
     return;
   }
-  if (!actor->spec.name.empty()) {
-    send(client, message::ActorFound{id, actor->named ? id : 0, actor->spec});
-  }
+  // Also of one that is dead and has its name no more: the client holds it.
+  if (!actor->spec.name.empty()) send(client, message::ActorFound{id, id, actor->spec});
   if (actor->state == ActorEntry::State::dead) {
     send(client, message::ActorEnded{id, actor->failure});
   }

@@ -156,7 +156,10 @@ void Process::end(Frame& frame) {
 void Process::cancel_one(Random& random) {
   const Frame& frame = *stack_.back();
   if (frame.ids.empty()) return;
-  const std::size_t some = random.below(frame.ids.size());
+  // Mostly one that has not ended yet.
+  const std::size_t newest = random.chance(700) ? 8 : frame.ids.size();
+  const std::size_t from = frame.ids.size() - std::min(newest, frame.ids.size());
+  const std::size_t some = from + random.below(frame.ids.size() - from);
   const Step& step = frame.plan.steps[some];
   if (!step.valued() && step.kind != StepKind::stream) return;
   if (step.kind == StepKind::put) return;
