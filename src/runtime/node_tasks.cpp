@@ -462,7 +462,8 @@ void Node::State::end_task(TaskEntry& entry) {
   if (!kept_now) tasks.erase(id);
 }
 
-/// A result in the store can get lost, and be made again; so can what others need for that.
+/// A result in the store can get lost, and be made again; so can what others need for that. A small
+/// one that refers to others is not held for those who need it, as it would hold those.
 bool Node::State::may_be_kept(const TaskEntry& entry) {
   if (entry.spec.kind != TaskKind::task || shut || entry.spec.max_retries == 0 ||
       entry.stream != nullptr || entry.decided ||
@@ -472,7 +473,8 @@ bool Node::State::may_be_kept(const TaskEntry& entry) {
   if (entry.heirs != 0) return true;
   for (std::uint32_t i = 0; i < result_count(entry.spec) && entry.live_results != 0; ++i) {
     const ObjectEntry* object = find_object(result_id(entry.spec.id(), entry.spec.results, i));
-    if (object != nullptr && object->state == ObjectState::stored) return true;
+    if (object == nullptr) continue;
+    if (object->state == ObjectState::stored || !object->contains.empty()) return true;
   }
   return false;
 }
