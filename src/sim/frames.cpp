@@ -171,6 +171,12 @@ bool Process::advance_items(Frame& frame) {
     frame.item = 0;
     return true;
   }
+  const auto unread = static_cast<std::uint32_t>(frame.spec.backpressure);
+  if (unread != 0 && frame.item >= unread && frame.item - unread >= credits_[frame.spec.id()]) {
+    world_.count("no credit");
+    suspend(frame, {frame.spec.id()});
+    return false;
+  }
   message::Yielded yielded{frame.spec.id(), frame.item, {}};
   yielded.value = number_value(item_value(frame.program, frame.item));
   ++frame.item;

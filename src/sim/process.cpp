@@ -157,6 +157,8 @@ void Process::receive(Message& received) {
     on(*item);
   } else if (auto* cancel = std::get_if<message::CancelTask>(&received)) {
     on(*cancel);
+  } else if (const auto* credit = std::get_if<message::Credit>(&received)) {
+    on(*credit);
   } else if (auto* found = std::get_if<message::ActorFound>(&received)) {
     if (found->actor != 0) ++known_[found->actor].references;
     const auto all = frames();
@@ -198,6 +200,7 @@ void Process::on(message::Item& item) {
   } else if (!item.last) {
     // Nobody reads it any more. Each Submit has one end.
     drop(detail::child_id(~item.task, item.item));
+    send(message::Consumed{item.task, UINT32_MAX});
   } else if (--left->second == 0) {
     left_streams_.erase(left);
   }
@@ -212,6 +215,14 @@ void Process::on(message::CancelTask& cancel) {
     if (frame->spec.id() != cancel.task) continue;
     // Not everybody looks whether he was cancelled; who yields does.
     frame->cancelled = frame->spec.results == detail::kStreamResults || world_.random.chance(500);
+  }
+}
+
+void Process::on(const message::Credit& credit) {
+  std::uint32_t& items = credits_[credit.task];
+  items = std::max(items, credit.items);
+  for (const auto& frame : frames()) {
+    if (frame->spec.id() == credit.task && frame->at == Frame::At::items) frame->awaits.clear();
   }
 }
 

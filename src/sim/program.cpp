@@ -30,6 +30,7 @@ void add_steps(Plan& plan, std::uint64_t program, std::uint64_t count, Random& r
     } else if (kind < 25 && limits.streams) {
       step.kind = StepKind::stream;
       step.get = true;
+      step.unread = static_cast<std::int32_t>(random.below(3));
     } else if (kind < 33 && limits.actors) {
       step.kind = StepKind::actor;
       step.cpu = 0;

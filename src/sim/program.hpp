@@ -45,6 +45,7 @@ struct Step {
   std::string name;              // actor, find: empty if it has none.
   bool shared = false;           // actor: whoever comes first makes it, the others find it.
   std::int32_t concurrency = 1;  // actor: calls at a time.
+  std::int32_t unread = 0;       // stream: so many items may be unread; 0: any number.
 
   std::uint32_t parts() const { return results == detail::kOneResult ? 1 : results; }
   /// It has a value for who asks.

@@ -54,6 +54,14 @@ void Process::submit(Frame& frame, const Step& step) {
   }
   spec.results = step.results;
   spec.arguments = number_value(step.program);
+  spec.backpressure = step.unread;
+  if (step.program / 128 % 4 == 0 && !frame.ids.empty()) {
+    // A reference inside of the arguments, that the task does not look at.
+    const std::size_t some = step.program / 512 % frame.ids.size();
+    const std::uint64_t id = object_of(frame, some, 0);
+    const bool there = frame.plan.steps[some].kind != StepKind::stream && id != 0;
+    if (there && !dropped_.contains(id)) spec.arguments.contains.push_back(id);
+  }
   if (stored) {
     world_.write(place, step.program);
     spec.arguments.bytes.clear();
@@ -141,7 +149,10 @@ void Process::end(Frame& frame) {
         if (!item.last) drop(detail::child_id(~frame.ids[i], item.item));
       }
       items_.erase(frame.ids[i]);
-      if (!ended && !frame.stream_ended) ++left_streams_[frame.ids[i]];
+      if (!ended && !frame.stream_ended) {
+        ++left_streams_[frame.ids[i]];
+        send(message::Consumed{frame.ids[i], UINT32_MAX});
+      }
       continue;
     }
     for (std::uint32_t part = 0; part < step.parts(); ++part) {

@@ -105,6 +105,7 @@ private:
   void on(detail::message::Run& run);
   void on(detail::message::Item& item);
   void on(detail::message::CancelTask& cancel);
+  void on(const detail::message::Credit& credit);
   std::shared_ptr<Frame> begin(std::deque<detail::message::Run>& from);
   /// As far as it goes without waiting.
   void go_on();
@@ -164,7 +165,8 @@ private:
   std::size_t together_ = 1;                    // An actor's: calls at a time.
   std::map<std::uint64_t, Known> known_;
   std::map<std::uint64_t, std::deque<detail::message::Item>> items_;
-  std::map<std::uint64_t, int> left_streams_;  // Whose reader has ended; ends to come.
+  std::map<std::uint64_t, std::uint32_t> credits_;  // Items that the readers of its streams took.
+  std::map<std::uint64_t, int> left_streams_;       // Whose reader has ended; ends to come.
   std::map<std::uint64_t, std::pair<std::uint32_t, std::int32_t>> last_call_;  // By caller.
   std::set<std::uint64_t> dropped_;  // Results that the driver does not look at.
   std::uint64_t requests_ = 0;
