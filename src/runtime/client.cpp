@@ -276,7 +276,6 @@ void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
   spec.demand.cpu = task->has(kNoCpu) ? 0 : kCpuUnit;
   spec.max_retries = TaskOptions{}.max_retries;
   spec.backpressure = TaskOptions{}.generator_backpressure;
-  spec.name = codec.type->name();
   if (tells_sites_) spec.site = Events::site(task);
   if (const TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
     if (extra->has_demand) spec.demand = extra->demand;
@@ -310,8 +309,9 @@ void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
 
 void Client::submit(Task* task) {
   message::Submit submit;
+  TaskSpec& spec = submit.task.edit();
   Aliases aliases;
-  const std::exception_ptr error = thrown_by([&] { fill(submit.task, task, aliases); });
+  const std::exception_ptr error = thrown_by([&] { fill(spec, task, aliases); });
   if (error != nullptr) {
     store_failure(task, make_failure(error, task_name(task)));
     parts_.engine.complete(task, kFailed);
@@ -319,7 +319,7 @@ void Client::submit(Task* task) {
   }
   const std::uint16_t engine = parts_.engine.index();
   const std::uint64_t id = task->task_id();
-  const std::uint32_t results = submit.task.results;
+  const std::uint32_t results = spec.results;
   if (results == kOneResult) {
     enter_shared(engine, id, task);
   } else if (results != kStreamResults) {

@@ -52,11 +52,12 @@ ActorCore* Client::make_actor(std::unique_ptr<ActorCore> core, Creation* creatio
   core->state = ActorState::alive;  // As far as we know.
   message::Submit submit;
   Aliases aliases;
-  fill(submit.task, creation, aliases);
-  submit.task.kind = TaskKind::actor_creation;
-  submit.task.actor = core->id;
-  submit.task.demand = core->demand;
-  submit.task.creates = spec_of(*core);
+  TaskSpec& spec = submit.task.edit();
+  fill(spec, creation, aliases);
+  spec.kind = TaskKind::actor_creation;
+  spec.actor = core->id;
+  spec.demand = core->demand;
+  spec.creates = spec_of(*core);
   ActorCore* made = core.release();
   const std::uint64_t id = made->id;
   {
@@ -77,14 +78,14 @@ ActorCore* Client::make_actor(std::unique_ptr<ActorCore> core, Creation* creatio
       const std::string name = made->options.name;
       unmake();
       give_back(aliases);
-      throw_name_taken(name, found.spec.class_name);
+      throw_name_taken(name, found.spec->class_name);
     }
     if (found.actor != id) {
       const ActorClass* cls = made->cls;
       unmake();
       give_back(aliases);
       *existed = true;
-      return adopt_actor(found.actor, cls, options_of(found.spec), true);
+      return adopt_actor(found.actor, cls, options_of(*found.spec), true);
     }
   }
   give_back(aliases);
@@ -119,11 +120,11 @@ ActorCore* Client::find_actor(std::string_view name, const ActorClass* cls) {
   Message answer = ask(request, message::FindActor{.request = request, .name = std::string(name)});
   const auto& found = std::get<message::ActorFound>(answer);
   if (found.actor == 0) throw_no_actor(name);
-  if (found.spec.class_id != hash_of_type(*cls->type)) {
+  if (found.spec->class_id != hash_of_type(*cls->type)) {
     count_reference(found.actor, -1);
-    throw_other_class(name, found.spec.class_name, cls->name());
+    throw_other_class(name, found.spec->class_name, cls->name());
   }
-  return adopt_actor(found.actor, cls, options_of(found.spec), true);
+  return adopt_actor(found.actor, cls, options_of(*found.spec), true);
 }
 
 void Client::forget_actor(ActorCore* core) {
@@ -201,8 +202,8 @@ ActorCore* References::read_actor(InputArchive& in, const ActorClass* cls) {
 
 void Client::host(message::Run&& run) {
   auto* creation = static_cast<Creation*>(make_task(run));
-  auto core = new_actor_core(parts_.engine, creation->cls, run.task.id(),
-                             options_of(run.task.creates.value_or(ActorSpec{})));
+  auto core = new_actor_core(parts_.engine, creation->cls, run.task->id(),
+                             options_of(run.task->creates.value_or(ActorSpec{})));
   core->options.max_restarts = 0;  // The node starts another process.
   core->options.max_task_retries = 0;
   core->options.max_pending_calls = -1;
@@ -233,17 +234,17 @@ void Client::start_call(message::Run&& run) {
   Task* task = nullptr;
   const std::exception_ptr error = thrown_by([&] { task = make_task(run); });
   if (error != nullptr) {
-    send(message::Began{run.task.id()});
+    send(message::Began{run.task->id()});
     refuse(run, error);
     return;
   }
   auto* call = static_cast<ActorCall*>(task);
   call->core = hosted_;
   actor_retain(hosted_);
-  call->group = run.task.group < hosted_->groups.size() ? run.task.group : 0;
+  call->group = run.task->group < hosted_->groups.size() ? run.task->group : 0;
   {
     const std::lock_guard lock(work_mutex_);
-    running_[run.task.id()] = call;
+    running_[run.task->id()] = call;
   }
   actor_submit(hosted_, call, true);
 }

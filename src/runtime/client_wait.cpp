@@ -68,7 +68,7 @@ void Client::wait_until(Parker& parker, const Clock::time_point* deadline, const
     if (deadline != nullptr && now >= *deadline) break;
     if (spin_until == Clock::time_point::min()) spin_until = now + spin;
     if (now < spin_until) {
-      for (int i = 0; i < 16; ++i) __builtin_ia32_pause();
+      __builtin_ia32_pause();
       continue;
     }
     flush();  // What has been read may have ended references.

@@ -18,16 +18,24 @@ namespace {
 
 constinit thread_local Client* works_for = nullptr;  // Set on the thread that runs plain tasks.
 
+/// Lives as long as the spec.
+std::string_view name_of(const TaskSpec& spec) {
+  if (spec.creates) return spec.creates->class_name;
+  if (!spec.name.empty()) return spec.name;
+  const RecordType* type = find_record_type(spec.function);
+  return type != nullptr ? type->name() : "unknown";
+}
+
 /// The arguments that were given as references, as the node sent their values.
 class SentNeeds final : public Needs {
 public:
   SentNeeds(message::Run& run, std::uint16_t engine) : run_(run), engine_(engine) {}
   Object* take(Object* (*make)(std::uint64_t id)) override {
-    if (next_ >= run_.values.size() || next_ >= run_.task.needs.size()) {
-      throw SerializationError("ray: task '" + run_.task.name + "' was sent with " +
+    if (next_ >= run_.values.size() || next_ >= run_.task->needs.size()) {
+      throw SerializationError("ray: task '" + std::string(name_of(*run_.task)) + "' was sent with " +
                                std::to_string(run_.values.size()) + " objects; it needs more");
     }
-    const std::uint64_t id = run_.task.needs[next_];
+    const std::uint64_t id = run_.task->needs[next_];
     WireValue& value = run_.values[next_++];
     Object* object = make(id);
     if (value.kind == WireValue::Kind::failure) {
@@ -50,7 +58,7 @@ private:
   std::size_t next_ = 0;
 };
 
-Bytes failure_bytes(const std::exception_ptr& error, const std::string& task) {
+Bytes failure_bytes(const std::exception_ptr& error, std::string_view task) {
   return encode_failure(parts_of(*make_failure(error, task)));
 }
 
@@ -62,7 +70,7 @@ bool Client::nests_here() const {
 }
 
 void Client::on(message::Run&& run) {
-  if (run.task.kind == TaskKind::actor_call) {
+  if (run.task->kind == TaskKind::actor_call) {
     take_call(std::move(run));
     return;
   }
@@ -93,7 +101,7 @@ void Client::give_back_queue(bool asked) {
   message::GiveBack back;
   {
     const std::lock_guard lock(work_mutex_);
-    for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
+    for (const message::Run& run : queue_) back.tasks.push_back(run.task->id());
     queue_.clear();
   }
   // Who asks waits for an answer, though there is nothing left.
@@ -109,7 +117,7 @@ void Client::on(message::CancelTask&& cancel) {
       task = found->second;
       retain(task);
     } else {
-      const auto is_it = [&](const message::Run& run) { return run.task.id() == cancel.task; };
+      const auto is_it = [&](const message::Run& run) { return run.task->id() == cancel.task; };
       if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) == 0) return;
     }
   }
@@ -122,54 +130,54 @@ void Client::on(message::CancelTask&& cancel) {
 }
 
 Task* Client::make_task(message::Run& run) {
-  const RecordType* type = find_record_type(run.task.function);
+  const RecordType* type = find_record_type(run.task->function);
   if (type == nullptr) {
-    throw UnknownFunctionError("ray: '" + run.task.name +
+    throw UnknownFunctionError("ray: '" + std::string(name_of(*run.task)) +
                                "' is not known in this worker process; was the executable replaced "
                                "while the program runs?");
   }
   SentNeeds needs(run, parts_.engine.index());
   Task* task = nullptr;
   std::shared_ptr<Pin> pin;
-  if (run.task.arguments.kind == WireValue::Kind::stored) {
-    pin = std::make_shared<Pin>(parts_.engine.index(), arguments_id(run.task.id()));
+  if (run.task->arguments.kind == WireValue::Kind::stored) {
+    pin = std::make_shared<Pin>(parts_.engine.index(), arguments_id(run.task->id()));
   }
-  read_wire_value(*this, run.task.arguments, pin, [&](InputArchive& in) {
+  read_wire_value(*this, run.task->arguments, pin, [&](InputArchive& in) {
     task = type->make(in, needs);
-    in.finish(run.task.name);
+    in.finish(type->name());
   });
-  task->parent = run.task.parent;
-  task->index = run.task.index;
+  task->parent = run.task->parent;
+  task->index = run.task->index;
   task->engine = parts_.engine.index();
   TaskExtra& extra = extra_of(task);
   extra.order = std::make_unique<Order>(Order{.attempt = run.attempt});
   extra.attempt = run.attempt;
-  extra.name = run.task.name;
-  extra.max_retries = run.task.max_retries;
+  if (!run.task->name.empty()) extra.name = run.task->name;
+  extra.max_retries = run.task->max_retries;
   extra.retries_given = true;
-  extra.retry_exceptions = run.task.retry_exceptions;
-  extra.backpressure = run.task.backpressure;
+  extra.retry_exceptions = run.task->retry_exceptions;
+  extra.backpressure = run.task->backpressure;
   task->flags |= kNoCpu;  // The node has seen to it.
-  if (run.task.retry_exceptions && run.task.max_retries != 0) task->flags |= kRetryable;
-  if (run.task.results == kStreamResults) task->ops->codec->stream(task, true);
+  if (run.task->retry_exceptions && run.task->max_retries != 0) task->flags |= kRetryable;
+  if (run.task->results == kStreamResults) task->ops->codec->stream(task, true);
   return task;
 }
 
 void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
   message::Done done;
-  done.task = run.task.id();
+  done.task = run.task->id();
   done.attempt = run.attempt;
   WireValue value;
   value.kind = WireValue::Kind::failure;
-  value.bytes = failure_bytes(error, run.task.name);
+  value.bytes = failure_bytes(error, name_of(*run.task));
   done.values.push_back(std::move(value));
   send(std::move(done));
 }
 
 void Client::run(message::Run&& run) {
-  send(message::Began{run.task.id()});
-  name_output(run.task.creates ? run.task.creates->class_name : run.task.name);
-  if (run.task.kind == TaskKind::actor_creation) {
+  send(message::Began{run.task->id()});
+  name_output(name_of(*run.task));
+  if (run.task->kind == TaskKind::actor_creation) {
     const std::exception_ptr error = thrown_by([&] { host(std::move(run)); });
     if (error != nullptr) refuse(run, error);
     return;
@@ -182,7 +190,7 @@ void Client::run(message::Run&& run) {
   }
   {
     const std::lock_guard lock(work_mutex_);
-    running_[run.task.id()] = task;
+    running_[run.task->id()] = task;
   }
   parts_.engine.run_task(task);
 }
@@ -205,7 +213,7 @@ void Client::run_nested() {
     run(std::move(next));
     name_output(task_name(thread_context.task()));
   } else {
-    send(message::GiveBack{{next.task.id()}});
+    send(message::GiveBack{{next.task->id()}});
   }
 }
 

@@ -18,13 +18,15 @@ namespace ray::detail {
 
 namespace {
 
+constexpr std::uint32_t kSendsBetweenLooks = 8;
+constexpr std::uint32_t kLooksBetweenClocks = 16;
 constexpr auto kDeathsEvery = std::chrono::milliseconds(2);
 constexpr auto kEndWithin = std::chrono::seconds(5);
 
 /// What the worker must know at once, whatever it does.
 bool is_urgent(const Message& message) {
   return !std::holds_alternative<message::Run>(message) ||
-         std::get<message::Run>(message).task.kind != TaskKind::task ||
+         std::get<message::Run>(message).task->kind != TaskKind::task ||
          std::get<message::Run>(message).nested;
 }
 
@@ -80,6 +82,8 @@ void Host::send(Message message) {
   const std::lock_guard lock(mutex_);
   node_.receive(kDriverClient, std::move(message), now(), decisions_);
   carry_out();
+  // Who sends a lot keeps the workers going as well: no other thread has to get at the lock for it.
+  if (++sent_ % kSendsBetweenLooks == 0) read_links();
 }
 
 /// Decisions may bring about others.
@@ -96,7 +100,6 @@ void Host::carry_out() {
 void Host::perform(decision::Send&& send) {
   if (send.to == kDriverClient) {
     inbox_.push_back(std::move(send.message));
-    has_inbox_.store(true, std::memory_order_release);
     return;
   }
   const auto found = workers_.find(send.to);
@@ -127,34 +130,38 @@ bool Host::poll() {
   {
     const std::lock_guard lock(mutex_);
     any = read_links();
-    const auto time = Clock::now();
-    if (time - looked_for_deaths_ >= kDeathsEvery) {
-      looked_for_deaths_ = time;
-      look_for_deaths();
+    // The clock has its price, and what it is asked for has time.
+    if (++looks_ % kLooksBetweenClocks == 0 || looked_for_deaths_ == Clock::time_point{}) {
+      look_at_clock();
     }
-    const auto deadline = node_.deadline();
-    if (deadline && *deadline <= time.time_since_epoch()) {
-      node_.tick(time.time_since_epoch(), decisions_);
-      carry_out();
-    }
+    if (delivering_.empty()) std::swap(delivering_, inbox_);
   }
   any |= deliver();
   if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
   return any;
 }
 
-/// One at a time: what one leads to may wait, and then the thread goes on with the next.
+/// Requires: mutex_.
+void Host::look_at_clock() {
+  const auto time = Clock::now();
+  if (time - looked_for_deaths_ >= kDeathsEvery) {
+    looked_for_deaths_ = time;
+    look_for_deaths();
+  }
+  const auto deadline = node_.deadline();
+  if (deadline && *deadline <= time.time_since_epoch()) {
+    node_.tick(time.time_since_epoch(), decisions_);
+    carry_out();
+  }
+}
+
+/// By the poller. One at a time: what one leads to may wait, and then the thread goes on with the
+/// next.
 bool Host::deliver() {
   bool any = false;
-  while (has_inbox_.load(std::memory_order_acquire)) {
-    Message message;
-    {
-      const std::lock_guard lock(mutex_);
-      if (inbox_.empty()) break;
-      message = std::move(inbox_.front());
-      inbox_.pop_front();
-      if (inbox_.empty()) has_inbox_.store(false, std::memory_order_relaxed);
-    }
+  while (!delivering_.empty()) {
+    Message message = std::move(delivering_.front());
+    delivering_.pop_front();
     driver_.receive(std::move(message));
     any = true;
   }
@@ -166,7 +173,7 @@ bool Host::deliver() {
 /// What workers are to do when they write: nothing while somebody looks anyway, ring while somebody
 /// sleeps, and ring for what is urgent otherwise. False if there is something to read already.
 bool Host::settle() {
-  bool quiet = !has_inbox_.load(std::memory_order_acquire);
+  bool quiet = inbox_.empty();
   for (auto& [client, worker] : workers_) quiet &= settle(worker->link);
   return quiet;
 }
@@ -238,7 +245,7 @@ void Host::shut_down() {
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
-      if (workers_.empty() && starting_ == 0) break;
+      if (workers_.empty() && starting_ == 0 && inbox_.empty()) break;
       if (Clock::now() >= until && !std::exchange(killed, true)) {
         for (auto& [client, worker] : workers_) worker->child.kill();
       }
@@ -248,7 +255,6 @@ void Host::shut_down() {
       sleep(Parker::mine(), &soon);
     }
   }
-  deliver();
 }
 
 std::vector<Node::WorkerState> Host::workers() {

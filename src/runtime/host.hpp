@@ -81,6 +81,7 @@ private:
   void perform(decision::Spill&& spill);
   void perform(decision::Restore&& restore);
   void perform(decision::DropSpill&& drop);
+  void look_at_clock();
   bool read_links();
   bool read_link(ClientId client, WorkerEnd& worker, std::size_t most);
   void look_for_deaths();
@@ -111,9 +112,9 @@ private:
   std::unordered_map<std::uint32_t, std::shared_ptr<Segment>> segments_;
   int starting_ = 0;
   std::set<ClientId> killed_early_;  // Before they were started.
-  std::vector<ClientId> reading_;    // Kept for its memory.
   std::deque<Message> inbox_;        // For the driver.
-  std::atomic<bool> has_inbox_{false};
+  std::uint32_t sent_ = 0;
+  std::uint32_t looks_ = 0;
   int attending_ = 0;
   int sleeping_ = 0;
   Clock::time_point looked_for_deaths_{};
@@ -123,6 +124,7 @@ private:
   LogReader logs_;
 
   std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
+  std::deque<Message> delivering_;         // The poller's: what was in the inbox.
 
   std::optional<SpillFile> spill_;
   std::mutex chores_mutex_;

@@ -86,7 +86,7 @@ void Host::show_places(WorkerEnd& worker, const Message& message) {
     if (value.kind == WireValue::Kind::stored) show_segment(worker, value.place.segment, false);
   };
   if (const auto* run = std::get_if<message::Run>(&message)) {
-    show(run->task.arguments);
+    show(run->task->arguments);
     for (const WireValue& value : run->values) show(value);
   } else if (const auto* fetched = std::get_if<message::Fetched>(&message)) {
     show(fetched->value);

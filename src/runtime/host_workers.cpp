@@ -111,13 +111,9 @@ bool Host::read_link(ClientId client, WorkerEnd& worker, std::size_t most) {
 /// Requires: mutex_.
 bool Host::read_links() {
   bool any = false;
-  reading_.clear();
-  for (auto& [client, worker] : workers_) reading_.push_back(client);
-  for (const ClientId client : reading_) {
-    const auto found = workers_.find(client);
-    if (found == workers_.end()) continue;
-    any |= read_link(client, *found->second, kMessagesPerLook);
-    if (found->second->link.queued_bytes() != 0) found->second->link.flush();
+  for (auto& [client, worker] : workers_) {  // What is decided meanwhile adds and removes none.
+    any |= read_link(client, *worker, kMessagesPerLook);
+    if (worker->link.queued_bytes() != 0) worker->link.flush();
   }
   return any;
 }

@@ -12,8 +12,8 @@ namespace ray::detail {
 
 /// Null: its name belongs to another one, and its client was told.
 ActorEntry* Node::State::add_actor(ClientId from, const TaskEntry& entry) {
-  const std::uint64_t id = entry.spec.id();
-  const ActorSpec& spec = *entry.spec.creates;
+  const std::uint64_t id = entry.spec->id();
+  const ActorSpec& spec = *entry.spec->creates;
   const ActorEntry* existing = spec.name.empty() ? nullptr : actors.find_name(spec.name);
   if (existing != nullptr) {
     // Unless they share it its client throws, and holds nothing.
@@ -42,11 +42,10 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
   if (shut) {
     actor_died(actor,
                failure(ErrorCode::actor_died,
-                       actor_words(actor) + " ended: its runtime was shut down", entry.spec.name));
-  } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
-    actor_died(actor,
-               failure(ErrorCode::unschedulable,
-                       actor_words(actor) + " can never start: it " + *why, entry.spec.name));
+                       actor_words(actor) + " ended: its runtime was shut down", name_of(entry)));
+  } else if (const auto why = ledger().infeasible(entry.spec->demand)) {
+    actor_died(actor, failure(ErrorCode::unschedulable,
+                              actor_words(actor) + " can never start: it " + *why, name_of(entry)));
   } else if (living_actors >= limits.workers_max) {
     // With the last process an actor would take what all tasks need, for as long as it lives.
     actor_died(
@@ -55,9 +54,9 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
                 actor_words(actor) + " would be one of " + std::to_string(living_actors) +
                     " actors, each in a process of its own, and there may be " +
                     std::to_string(limits.workers_max) + " worker processes, one of them for tasks",
-                entry.spec.name));
+                name_of(entry)));
   } else if (!broken.empty()) {
-    actor_died(actor, extend_failure(broken, entry.spec.name));
+    actor_died(actor, extend_failure(broken, name_of(entry)));
   } else {
     start_waiting(entry);
   }
@@ -87,7 +86,7 @@ void Node::State::handle(ClientId from, message::FindActor& find) {
 }
 
 void Node::State::created(ClientId from, TaskEntry& creation, message::Done& done) {
-  ActorEntry& actor = *actors.find(creation.spec.id());
+  ActorEntry& actor = *actors.find(creation.spec->id());
   for (const WireValue& value : done.values) discard(from, value);
   const bool failed = done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure;
   if (!failed) {
@@ -109,14 +108,14 @@ void Node::State::created(ClientId from, TaskEntry& creation, message::Done& don
   if (actor.restarts != 0) {
     why += " (after " + std::to_string(actor.restarts) + " restarts, all that max_restarts allows)";
   }
-  actor_died(actor, failure(ErrorCode::actor_died, why, creation.spec.name));
+  actor_died(actor, failure(ErrorCode::actor_died, why, name_of(creation)));
 }
 
 /// The actor has no use for its process any more, which ends in order.
 void Node::State::leave_process(ActorEntry& actor, TaskEntry& creation) {
   const ClientId worker = std::exchange(actor.worker, 0);
   if (leases.find(worker) == nullptr) return;
-  if (std::exchange(creation.reserved, false)) leaving[worker] = creation.spec.demand;
+  if (std::exchange(creation.reserved, false)) leaving[worker] = creation.spec->demand;
   if (leases.find(worker)->phase == PoolWorker::Phase::ending) return;
   leases.end_soon(worker, now);
   send(worker, message::Exit{});
@@ -125,15 +124,15 @@ void Node::State::leave_process(ActorEntry& actor, TaskEntry& creation) {
 // --- calls ---
 
 void Node::State::submit_call(TaskEntry& entry) {
-  ActorEntry* actor = actors.find(entry.spec.actor);
-  if (!entry.holds_actor) hold(entry.spec.actor);
+  ActorEntry* actor = actors.find(entry.spec->actor);
+  if (!entry.holds_actor) hold(entry.spec->actor);
   entry.holds_actor = true;
   if (actor == nullptr) {
     fail_task(entry, failure(ErrorCode::actor_died,
                              task_words(entry) + " has no actor: its handles were dropped",
-                             entry.spec.name));
+                             name_of(entry)));
   } else if (actor->state == ActorEntry::State::dead) {
-    fail_task(entry, extend_failure(actor->failure, entry.spec.name));
+    fail_task(entry, extend_failure(actor->failure, name_of(entry)));
   } else {
     start_waiting(entry);
   }
@@ -180,7 +179,7 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
   TaskEntry* creation = actor != nullptr ? find_task(actor->id) : nullptr;
   std::vector<const TaskEntry*> again;  // While the actor still has its process.
   for (const TaskEntry* entry : begun) {
-    if (!entry->spec.creates && outlives(*entry, worker)) again.push_back(entry);
+    if (!entry->spec->creates && outlives(*entry, worker)) again.push_back(entry);
   }
   if (creation != nullptr) {
     give_up_reserved(*creation);
@@ -188,7 +187,7 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
     if (creation->at_worker()) creation->state = TaskState::waiting;
   }
   for (TaskEntry* entry : begun) {
-    if (entry->spec.creates) {
+    if (entry->spec->creates) {
       if (entry->decided) answered(*entry);
     } else if (entry->decided) {
       answered(*entry);
@@ -205,11 +204,11 @@ void Node::State::actor_lost_worker(const PoolWorker& worker, const std::string&
                        "with ActorOptions::max_task_retries would be repeated"
                  : whose + " died: " + died + " while it ran " + task_words(*entry) +
                        ", which may have run in part";
-      fail_task(*entry, failure(ErrorCode::actor_died, why, entry->spec.name));
+      fail_task(*entry, failure(ErrorCode::actor_died, why, name_of(*entry)));
     }
   }
   for (TaskEntry* entry : waiting) {
-    if (entry->spec.creates) {
+    if (entry->spec->creates) {
       if (entry->decided) answered(*entry);
     } else if (entry->decided) {
       answered(*entry);
@@ -249,7 +248,7 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
   actors.drop_name(actor);
   for (const std::uint64_t call : actors.unsent(actor)) {
     const TaskEntry* entry = find_task(call);
-    failing.emplace_back(call, extend_failure(why, entry->spec.name));
+    failing.emplace_back(call, extend_failure(why, name_of(*entry)));
   }
   if (const PoolWorker* worker = leases.find(actor.worker)) {
     std::vector<std::uint64_t> calls;
@@ -257,8 +256,8 @@ void Node::State::actor_died(ActorEntry& actor, const Bytes& why) {
     std::sort(calls.begin(), calls.end());
     for (const std::uint64_t call : calls) {
       const TaskEntry* entry = find_task(call);
-      if (entry == nullptr || entry->spec.creates) continue;
-      failing.emplace_back(call, extend_failure(why, entry->spec.name));
+      if (entry == nullptr || entry->spec->creates) continue;
+      failing.emplace_back(call, extend_failure(why, name_of(*entry)));
     }
   }
   for (const ClientId client : references.clients_of(actor.id)) {

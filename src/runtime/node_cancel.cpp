@@ -20,7 +20,7 @@ void Node::State::handle(ClientId, message::Cancel& said) {
   while (!look.empty()) {
     const TaskEntry* found = look.back();
     look.pop_back();
-    ids.push_back(found->spec.id());
+    ids.push_back(found->spec->id());
     if (!said.recursive) break;
     for (const TaskEntry* child = found->first_child; child != nullptr; child = child->next) {
       look.push_back(child);
@@ -32,8 +32,8 @@ void Node::State::handle(ClientId, message::Cancel& said) {
 }
 
 void Node::State::cancel(TaskEntry& entry, bool force, bool itself) {
-  if (entry.state == TaskState::kept || entry.spec.creates) return;
-  const std::uint64_t id = entry.spec.id();
+  if (entry.state == TaskState::kept || entry.spec->creates) return;
+  const std::uint64_t id = entry.spec->id();
   const bool running = entry.state == TaskState::running;
   const ClientId worker = entry.at_worker() ? entry.worker : 0;
   // One that has no use any more may run on: force ends it.
@@ -43,7 +43,7 @@ void Node::State::cancel(TaskEntry& entry, bool force, bool itself) {
                                  (itself ? " was cancelled by ray::cancel"
                                          : " was cancelled together with the task that had started "
                                            "it; to spare it, cancel with {.recursive = false}"),
-                             entry.spec.name));
+                             name_of(entry)));
     if (worker != 0) send(worker, message::CancelTask{id});
   }
   if (worker == 0 || !force) return;
@@ -75,18 +75,18 @@ void Node::State::shut_down() {
   std::sort(ids.begin(), ids.end());
   for (const std::uint64_t id : ids) {
     TaskEntry* entry = find_task(id);
-    if (entry == nullptr || entry->decided || entry->spec.creates) continue;
+    if (entry == nullptr || entry->decided || entry->spec->creates) continue;
     if (entry->state == TaskState::kept) {
       // No result is made again from here on.
       forget_kept(id);
       continue;
     }
-    const bool call = entry->spec.kind == TaskKind::actor_call;
+    const bool call = entry->spec->kind == TaskKind::actor_call;
     fail_task(*entry,
               failure(call ? ErrorCode::actor_died : ErrorCode::task_cancelled,
                       task_words(*entry) +
                           " did not end: its runtime was shut down first; get its result before",
-                      entry->spec.name));
+                      name_of(*entry)));
   }
   for (const ClientId client : leases.clients()) {
     const PoolWorker::Phase phase = leases.find(client)->phase;

@@ -44,8 +44,8 @@ void Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
       if (TaskEntry* maker = find_task(object->producer)) tasks_found.push_back(maker);
     }
   };
-  const std::uint64_t id = entry.spec.id();
-  const bool call = entry.spec.kind == TaskKind::actor_call;
+  const std::uint64_t id = entry.spec->id();
+  const bool call = entry.spec->kind == TaskKind::actor_call;
   if (entry.awaits != nullptr && entry.awaits->count == entry.awaits->objects.size()) {
     add_makers(entry.awaits->objects);
   }
@@ -60,7 +60,7 @@ void Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
   }
   if (entry.decided) return;
   if (queue.is_waiting(id)) {
-    add_makers(entry.spec.needs);
+    add_makers(entry.spec->needs);
     return;
   }
   if (!call) return;
@@ -68,7 +68,7 @@ void Node::State::what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntr
     if (TaskEntry* held = find_task(*before)) tasks_found.push_back(held);
     return;
   }
-  const ActorEntry* actor = actors.find(entry.spec.actor);
+  const ActorEntry* actor = actors.find(entry.spec->actor);
   if (actor == nullptr) return;
   if (actor->state != ActorEntry::State::alive) {
     if (TaskEntry* creation = find_task(actor->id)) tasks_found.push_back(creation);
@@ -102,9 +102,9 @@ void Node::State::look_for_circle(TaskEntry& start) {
         look.push_back(next);
         continue;
       }
-      std::vector<std::string> names{"'" + printable(start.spec.name) + "'"};
+      std::vector<std::string> names{"'" + printable(name_of(start)) + "'"};
       for (TaskEntry* at = entry; at != &start; at = from.at(at)) {
-        names.push_back("'" + printable(at->spec.name) + "'");
+        names.push_back("'" + printable(name_of(*at)) + "'");
       }
       std::reverse(names.begin() + 1, names.end());
       std::string why = "task " + names[0] + " waits for ";
@@ -114,7 +114,7 @@ void Node::State::look_for_circle(TaskEntry& start) {
       if (names.size() > kTitlesMax) why += "others, which wait for ";
       why += names[0] + " in turn; break the circle";
       start.awaits->told = true;
-      send(start.worker, message::Deadlock{start.spec.id(), why});
+      send(start.worker, message::Deadlock{start.spec->id(), why});
       return;
     }
   }
@@ -127,7 +127,7 @@ bool Node::State::lacks_what_is_blocked() {
   for (const auto& [number, id] : blocked) {
     const TaskEntry* entry = find_task(id);
     if (!entry->reserved) continue;
-    held.push_back(&entry->spec.demand);
+    held.push_back(&entry->spec->demand);
   }
   if (held.empty()) return false;
   for (const Demand* demand : held) ledger().release(*demand);
@@ -186,7 +186,7 @@ void Node::State::look_for_stuck() {
           : "all " + std::to_string(leases.size()) +
                 " worker processes wait in get() or belong to actors while tasks are ready to "
                 "run; raise the number of workers, or wait with co_await, which holds no worker";
-  send(newest.worker, message::Deadlock{newest.spec.id(), why});
+  send(newest.worker, message::Deadlock{newest.spec->id(), why});
 }
 
 }  // namespace ray::detail

@@ -15,9 +15,9 @@ void Node::State::dispatch() {
     const auto id = queue.pick(leases.free_cpu());
     if (!id) break;
     TaskEntry& entry = *find_task(*id);
-    entry.reserved = !entry.spec.demand.only_cpu();
+    entry.reserved = !entry.spec->demand.only_cpu();
     const Needs needs = look_at_needs(entry);
-    const auto client = leases.newest_idle(entry.spec.creates.has_value());
+    const auto client = leases.newest_idle(entry.spec->creates.has_value());
     if (needs == Needs::there && client) {
       send_run(entry, *client, false);
       continue;
@@ -31,7 +31,7 @@ void Node::State::dispatch() {
     if (needs == Needs::on_disk) stage(entry);
   }
   for (auto id = lonely.rbegin(); id != lonely.rend(); ++id) {
-    queue.push(*id, find_task(*id)->spec.demand, true);
+    queue.push(*id, find_task(*id)->spec->demand, true);
   }
   start_workers();
   while (leases.starting() < lonely.size() && start_worker()) {
@@ -42,8 +42,8 @@ void Node::State::dispatch() {
 }
 
 bool Node::State::has_stored(const TaskEntry& entry) {
-  if (entry.spec.arguments.kind == WireValue::Kind::stored) return true;
-  return std::any_of(entry.spec.needs.begin(), entry.spec.needs.end(),
+  if (entry.spec->arguments.kind == WireValue::Kind::stored) return true;
+  return std::any_of(entry.spec->needs.begin(), entry.spec->needs.end(),
                      [&](std::uint64_t need) { return store.contains(need); });
 }
 
@@ -53,7 +53,7 @@ void Node::State::send_ahead() {
   // What is pinned for a task that waits behind another could be what that one lacks room for.
   while (const auto id = queue.peek_plain(leases.free_cpu())) {
     TaskEntry& entry = *find_task(*id);
-    const auto client = leases.with_room(entry.spec.function);
+    const auto client = leases.with_room(entry.spec->function);
     if (!client || has_stored(entry)) return;
     queue.pick_plain(leases.free_cpu());
     const Needs needs = look_at_needs(entry);
@@ -95,13 +95,13 @@ void Node::State::recall_for_idle() {
 }
 
 void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
-  const std::uint64_t id = entry.spec.id();
+  const std::uint64_t id = entry.spec->id();
   message::Run run;
   run.task = entry.spec;
   run.attempt = entry.attempt;
   run.nested = nested;
-  run.values.reserve(entry.spec.needs.size());
-  for (const std::uint64_t need : entry.spec.needs) {
+  run.values.reserve(entry.spec->needs.size());
+  for (const std::uint64_t need : entry.spec->needs) {
     const ObjectEntry& object = *find_object(need);
     WireValue value = shown(object);
     if (object.state == ObjectState::stored) {
@@ -111,27 +111,27 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
     }
     run.values.push_back(std::move(value));
   }
-  if (entry.spec.arguments.kind == WireValue::Kind::stored) {
+  if (entry.spec->arguments.kind == WireValue::Kind::stored) {
     store.pin(arguments_id(id), client);
-    run.task.arguments.place = store.place(arguments_id(id));
+    run.task.edit().arguments.place = store.place(arguments_id(id));
   }
   unstage(entry);
   LeasedTask leased;
   leased.task = id;
-  leased.function = entry.spec.function;
-  leased.cpu = entry.spec.demand.cpu;
-  leased.plain = is_plain_demand(entry.spec.demand);
+  leased.function = entry.spec->function;
+  leased.cpu = entry.spec->demand.cpu;
+  leased.plain = is_plain_demand(entry.spec->demand);
   leased.nested = nested;
   entry.state = TaskState::sent;
   entry.nested = nested;
   entry.worker = client;
-  if (entry.spec.creates) {
+  if (entry.spec->creates) {
     ActorEntry& actor = *actors.find(id);
     actor.state = ActorEntry::State::starting;
     actor.worker = client;
     run.checkpoint = actor.checkpoint;
     run.has_checkpoint = actor.has_checkpoint;
-    leases.give_to_actor(client, id, entry.spec.demand.cpu,
+    leases.give_to_actor(client, id, entry.spec->demand.cpu,
                          static_cast<std::size_t>(std::max(1, actor.spec.max_concurrency)));
   }
   leases.send(client, leased);
@@ -143,11 +143,11 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
 
 /// A task that is given back reads nothing any more.
 void Node::State::unpin_run(TaskEntry& entry) {
-  for (const std::uint64_t need : entry.spec.needs) {
+  for (const std::uint64_t need : entry.spec->needs) {
     if (store.contains(need)) store.unpin(need, entry.worker, now, store_actions);
   }
-  if (entry.spec.arguments.kind != WireValue::Kind::stored) return;
-  store.unpin(arguments_id(entry.spec.id()), entry.worker, now, store_actions);
+  if (entry.spec->arguments.kind != WireValue::Kind::stored) return;
+  store.unpin(arguments_id(entry.spec->id()), entry.worker, now, store_actions);
 }
 
 // --- on top of blocked tasks ---
@@ -161,7 +161,7 @@ bool Node::State::try_nest(TaskEntry& entry) {
   }
   const TaskEntry* below = find_task(worker->stack.back().task);
   if (below == nullptr || below->awaits == nullptr || !below->awaits->may_nest) return false;
-  queue.forget(entry.spec.id());
+  queue.forget(entry.spec->id());
   const Needs needs = look_at_needs(entry);
   if (needs == Needs::there) {
     send_run(entry, client, true);
@@ -181,20 +181,21 @@ void Node::State::nest_awaited(TaskEntry& waits, ClientId client) {
     const ObjectEntry* object = find_object(id);
     if (object == nullptr || object->state != ObjectState::pending) continue;
     TaskEntry* maker = find_task(object->producer);
-    if (maker == nullptr || maker->spec.kind != TaskKind::task || maker->nest_at == client ||
-        !is_plain_demand(maker->spec.demand)) {
+    if (maker == nullptr || maker->spec->kind != TaskKind::task || maker->nest_at == client ||
+        !is_plain_demand(maker->spec->demand)) {
       continue;
     }
     maker->nest_at = client;
     if (maker->state == TaskState::ready) {
-      to_nest.push_back(maker->spec.id());
+      to_nest.push_back(maker->spec->id());
     } else if (maker->state == TaskState::waiting) {
-      look.insert(look.end(), maker->spec.needs.rbegin(), maker->spec.needs.rend());
+      look.insert(look.end(), maker->spec->needs.rbegin(), maker->spec->needs.rend());
     }
   }
 }
 
 void Node::State::nest_more() {
+  if (to_nest.empty()) return;
   // Those whose worker has one on top already are kept for when that is done.
   std::deque<std::uint64_t> later;
   while (!to_nest.empty() && leases.free_cpu() >= kPlainCpu) {
@@ -218,7 +219,7 @@ void Node::State::nest_more() {
 
 void Node::State::stage(TaskEntry& entry) {
   entry.state = TaskState::staging;
-  to_stage.push_back(entry.spec.id());
+  to_stage.push_back(entry.spec->id());
   dispatch_needed = true;
 }
 
@@ -232,10 +233,10 @@ void Node::State::stage_next() {
     TaskEntry* entry = find_task(id);
     if (entry == nullptr || entry->state != TaskState::staging || entry->bringing) continue;
     std::vector<std::uint64_t> objects_needed;
-    for (const std::uint64_t need : entry->spec.needs) {
+    for (const std::uint64_t need : entry->spec->needs) {
       if (store.contains(need)) objects_needed.push_back(need);
     }
-    if (entry->spec.arguments.kind == WireValue::Kind::stored) {
+    if (entry->spec->arguments.kind == WireValue::Kind::stored) {
       objects_needed.push_back(arguments_id(id));
     }
     entry->bringing = true;
@@ -249,7 +250,7 @@ void Node::State::unstage(TaskEntry& entry) {
   if (!std::exchange(entry.bringing, false)) return;
   --staging;
   dispatch_needed = true;
-  store.unpin_brought(entry.spec.id(), now, store_actions);
+  store.unpin_brought(entry.spec->id(), now, store_actions);
 }
 
 void Node::State::brought(std::uint64_t id) {
@@ -302,7 +303,7 @@ void Node::State::not_brought(const store_action::NotBrought& action) {
   const Needs needs = look_at_needs(*entry);
   if (needs == Needs::failed) return;
   if (needs == Needs::pending) {
-    if (entry->spec.kind != TaskKind::actor_call) entry->state = TaskState::waiting;
+    if (entry->spec->kind != TaskKind::actor_call) entry->state = TaskState::waiting;
   } else {
     stage(*entry);
   }

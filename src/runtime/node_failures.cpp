@@ -51,8 +51,13 @@ Bytes Node::State::failure(ErrorCode code, const std::string& text, std::string_
   return encode_failure(parts);
 }
 
-std::string Node::State::task_words(const TaskEntry& entry) {
-  return "task '" + printable(entry.spec.name) + "'";
+std::string Node::State::name_of(const TaskSpec& spec) const {
+  if (!spec.name.empty() || limits.name_of == nullptr) return spec.name;
+  return std::string(limits.name_of(spec.function));
+}
+
+std::string Node::State::task_words(const TaskEntry& entry) const {
+  return "task '" + printable(name_of(entry)) + "'";
 }
 
 std::string Node::State::actor_words(const ActorEntry& actor) { return words_of(actor.spec); }
@@ -67,12 +72,12 @@ std::string Node::State::described(const Bytes& failure) {
   }
 }
 
-Bytes Node::State::failed_need(const TaskEntry& entry, const Bytes& why) {
-  if (!entry.spec.creates) return extend_failure(why, entry.spec.name);
+Bytes Node::State::failed_need(const TaskEntry& entry, const Bytes& why) const {
+  if (!entry.spec->creates) return extend_failure(why, name_of(entry));
   return failure(ErrorCode::actor_died,
-                 words_of(*entry.spec.creates) +
+                 words_of(*entry.spec->creates) +
                      " could not start: an argument of its constructor failed: " + described(why),
-                 entry.spec.name);
+                 name_of(entry));
 }
 
 }  // namespace ray::detail

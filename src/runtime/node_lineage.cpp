@@ -11,7 +11,7 @@ namespace ray::detail {
 namespace {
 
 /// Bytes of a kept task, about.
-std::uint64_t cost_of(const TaskEntry& entry) { return 700 + entry.spec.arguments.bytes.size(); }
+std::uint64_t cost_of(const TaskEntry& entry) { return 700 + entry.spec->arguments.bytes.size(); }
 
 }  // namespace
 
@@ -33,8 +33,8 @@ void Node::State::keep(TaskEntry& entry) {
     ++maker->heirs;
     lineage->made.push_back({id, object->producer, maker->born});
   };
-  for (const std::uint64_t need : entry.spec.needs) add(need);
-  for (const std::uint64_t inner : entry.spec.arguments.contains) add(inner);
+  for (const std::uint64_t need : entry.spec->needs) add(need);
+  for (const std::uint64_t inner : entry.spec->arguments.contains) add(inner);
   if (!lineage->held.empty() || !lineage->made.empty()) entry.lineage = std::move(lineage);
   if (entry.live_results == 0) kept_alone(entry);
 }
@@ -43,7 +43,7 @@ void Node::State::keep(TaskEntry& entry) {
 void Node::State::kept_alone(TaskEntry& entry) {
   if (entry.alone_since != 0) return;
   entry.alone_since = ++order;
-  alone.emplace(entry.alone_since, entry.spec.id());
+  alone.emplace(entry.alone_since, entry.spec->id());
   lineage_bytes += cost_of(entry);
 }
 
@@ -88,7 +88,7 @@ bool Node::State::add_lost_needs(const TaskEntry& entry, std::vector<std::uint64
     }
     return false;
   };
-  const auto& spec = entry.spec;
+  const TaskSpec& spec = *entry.spec;
   return std::all_of(spec.needs.begin(), spec.needs.end(), can_be_there) &&
          std::all_of(spec.arguments.contains.begin(), spec.arguments.contains.end(), can_be_there);
 }
@@ -135,8 +135,8 @@ bool Node::State::run_for_lost(std::uint64_t task, bool anew) {
       }
       lineages.push_back(std::move(entry.lineage));
     }
-    for (const std::uint64_t need : entry.spec.needs) hold(need);
-    for (const std::uint64_t inner : entry.spec.arguments.contains) hold(inner);
+    for (const std::uint64_t need : entry.spec->needs) hold(need);
+    for (const std::uint64_t inner : entry.spec->arguments.contains) hold(inner);
   }
   for (const auto& lineage : lineages) {
     for (const std::uint64_t held : lineage->held) release(held);

@@ -195,7 +195,7 @@ void Node::State::free_object(std::uint64_t id) {
   TaskEntry* maker = find_task(object.producer);
   if (maker == nullptr) return;
   if (maker->live_results != 0) --maker->live_results;
-  if (maker->state != TaskState::kept || maker->live_results != 0 || maker->spec.creates) return;
+  if (maker->state != TaskState::kept || maker->live_results != 0 || maker->spec->creates) return;
   if (maker->heirs == 0) {
     forget_kept(object.producer);
   } else {

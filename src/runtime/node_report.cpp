@@ -117,8 +117,8 @@ std::vector<WorkerInfo> Node::State::worker_infos() {
       if (entry == nullptr || call->begun_order < entry->begun_order) entry = call;
     }
     if (entry != nullptr) {
-      info.task_id = TaskId{entry->spec.id()};
-      info.task_name = entry->spec.name;
+      info.task_id = TaskId{entry->spec->id()};
+      info.task_name = name_of(*entry);
     }
     infos.push_back(std::move(info));
   }
@@ -170,7 +170,7 @@ void Node::State::handle(ClientId from, message::Ask& ask) {
     DemandCounts counts;
     for (const std::uint64_t id : queue.all_ready()) {
       const TaskEntry& entry = *find_task(id);
-      counts.add(entry.spec.demand, entry.spec.creates.has_value());
+      counts.add(entry.spec->demand, entry.spec->creates.has_value());
     }
     const std::string text = counts.text();
     const auto bytes = std::as_bytes(std::span(text));

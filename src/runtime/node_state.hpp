@@ -73,7 +73,7 @@ struct TaskEntry {
     running,
     kept,  // It ended, and may have to run again: a stored result got lost, an actor restarts.
   };
-  TaskSpec spec;
+  Shared<TaskSpec> spec;
   State state = State::waiting;
   bool decided = false;    // Its results are sealed while a worker still has it.
   bool abandoned = false;  // Decided because nobody wants it.
@@ -342,7 +342,7 @@ struct Node::State {
 
   // --- node_streams.cpp ---
   void end_stream(ClientId from, TaskEntry& entry, WireValue&& end);
-  static WireValue cancelled_value(const TaskEntry& entry);
+  WireValue cancelled_value(const TaskEntry& entry) const;
   void forget_stream(TaskEntry& entry);
 
   // --- node_cancel.cpp ---
@@ -352,10 +352,12 @@ struct Node::State {
 
   // --- failures, in node_failures.cpp ---
   static Bytes failure(ErrorCode code, const std::string& text, std::string_view task = {});
-  static std::string task_words(const TaskEntry& entry);
+  std::string name_of(const TaskSpec& spec) const;
+  std::string name_of(const TaskEntry& entry) const { return name_of(*entry.spec); }
+  std::string task_words(const TaskEntry& entry) const;
   static std::string actor_words(const ActorEntry& actor);
   /// Why a task fails one of whose objects has failed.
-  static Bytes failed_need(const TaskEntry& entry, const Bytes& failure);
+  Bytes failed_need(const TaskEntry& entry, const Bytes& failure) const;
   static std::string described(const Bytes& failure);
 };
 

@@ -41,22 +41,21 @@ void Node::State::end_stream(ClientId from, TaskEntry& entry, WireValue&& end) {
   discard(from, end);
   if (end.kind != WireValue::Kind::failure) end = WireValue{};
   const StreamState& stream = *entry.stream;
-  send(stream.reader, message::Item{entry.spec.id(), stream.given, true, std::move(end)});
+  send(stream.reader, message::Item{entry.spec->id(), stream.given, true, std::move(end)});
 }
 
-WireValue Node::State::cancelled_value(const TaskEntry& entry) {
+WireValue Node::State::cancelled_value(const TaskEntry& entry) const {
   WireValue value;
   value.kind = WireValue::Kind::failure;
-  value.bytes =
-      failure(ErrorCode::task_cancelled, task_words(entry) + " was cancelled: its parent ran again",
-              entry.spec.name);
+  value.bytes = failure(ErrorCode::task_cancelled,
+                        task_words(entry) + " was cancelled: its parent ran again", name_of(entry));
   return value;
 }
 
 void Node::State::forget_stream(TaskEntry& entry) {
   const auto read = streams.find(entry.stream->reader);
   if (read == streams.end()) return;
-  read->second.erase(entry.spec.id());
+  read->second.erase(entry.spec->id());
   if (read->second.empty()) streams.erase(read);
 }
 

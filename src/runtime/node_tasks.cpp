@@ -21,7 +21,7 @@ std::uint32_t Node::State::result_count(const TaskSpec& spec) const {
 // --- from Submit to ready ---
 
 void Node::State::handle(ClientId from, message::Submit& submit) {
-  TaskSpec& spec = submit.task;
+  const TaskSpec& spec = *submit.task;
   const bool creation = spec.kind == TaskKind::actor_creation;
   if (spec.kind > TaskKind::actor_call || creation != spec.creates.has_value() ||
       spec.demand.cpu < 0 || (spec.results != kStreamResults && spec.results > kResultsMax)) {
@@ -35,7 +35,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
       spec.results != kStreamResults && objects.contains(result_id(id, spec.results, 0));
   if (known != nullptr || made || actors.find(id) != nullptr) {
     discard(from, spec.arguments);
-    if (known != nullptr && known->spec.function != spec.function) {
+    if (known != nullptr && known->spec->function != spec.function) {
       refuse_other_function(from, *known, spec);
     } else if (creation && known != nullptr && known->decided && actors.find(id) == nullptr) {
       // It was dropped while its constructor ran, and is made once more when that has ended.
@@ -51,24 +51,24 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
     return;
   }
   TaskEntry& entry = tasks[id];
-  entry.spec = std::move(spec);
+  entry.spec = submit.task;
   entry.born = ++order;
-  if (!creation) log.submitted(entry.spec, from, now);
-  if (TaskEntry* parent = find_task(entry.spec.parent);
+  if (!creation && log.enabled()) log.submitted(spec, name_of(spec), from, now);
+  if (TaskEntry* parent = find_task(entry.spec->parent);
       parent != nullptr && parent->state != TaskState::kept) {
     entry.parent = parent;
     entry.next = parent->first_child;
     if (entry.next != nullptr) entry.next->previous = &entry;
     parent->first_child = &entry;
   }
-  for (const std::uint64_t need : entry.spec.needs) hold(need);
-  for (const std::uint64_t inner : entry.spec.arguments.contains) hold(inner);
-  if (entry.spec.arguments.kind == WireValue::Kind::stored) {
+  for (const std::uint64_t need : entry.spec->needs) hold(need);
+  for (const std::uint64_t inner : entry.spec->arguments.contains) hold(inner);
+  if (entry.spec->arguments.kind == WireValue::Kind::stored) {
     const std::uint64_t arguments = arguments_id(id);
     ObjectEntry& object = objects[arguments];
     object.state = ObjectState::stored;
-    object.size = entry.spec.arguments.place.size;
-    store.seal(from, entry.spec.arguments.place, arguments);
+    object.size = entry.spec->arguments.place.size;
+    store.seal(from, entry.spec->arguments.place, arguments);
     references.hold(arguments);
   }
   make_results(from, entry);
@@ -77,28 +77,28 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   } else if (shut) {
     fail_task(entry, failure(ErrorCode::task_cancelled,
                              task_words(entry) + " did not end: its runtime was shut down first",
-                             entry.spec.name));
-  } else if (entry.spec.kind == TaskKind::actor_call) {
+                             name_of(entry)));
+  } else if (entry.spec->kind == TaskKind::actor_call) {
     submit_call(entry);
-  } else if (const auto why = ledger().infeasible(entry.spec.demand)) {
+  } else if (const auto why = ledger().infeasible(entry.spec->demand)) {
     fail_task(entry,
-              failure(ErrorCode::unschedulable, task_words(entry) + " " + *why, entry.spec.name));
+              failure(ErrorCode::unschedulable, task_words(entry) + " " + *why, name_of(entry)));
   } else if (!broken.empty()) {
-    fail_task(entry, extend_failure(broken, entry.spec.name));
+    fail_task(entry, extend_failure(broken, name_of(entry)));
   } else {
     start_waiting(entry);
   }
 }
 
 void Node::State::make_results(ClientId from, TaskEntry& entry) {
-  const std::uint64_t id = entry.spec.id();
-  if (entry.spec.results == kStreamResults) {
+  const std::uint64_t id = entry.spec->id();
+  if (entry.spec->results == kStreamResults) {
     entry.stream = std::make_unique<StreamState>();
     entry.stream->reader = from;
     streams[from].insert(id);
   }
-  for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
-    const std::uint64_t result = result_id(id, entry.spec.results, i);
+  for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
+    const std::uint64_t result = result_id(id, entry.spec->results, i);
     ObjectEntry& object = objects[result];
     object.producer = id;
     ++entry.live_results;
@@ -108,7 +108,7 @@ void Node::State::make_results(ClientId from, TaskEntry& entry) {
 }
 
 void Node::State::submit_again(ClientId from, TaskEntry& entry) {
-  const std::uint64_t id = entry.spec.id();
+  const std::uint64_t id = entry.spec->id();
   if (entry.stream != nullptr) {
     // Each Submit of a stream is answered by one end, so that a reader knows what is whose.
     if (entry.decided && !entry.abandoned) {
@@ -129,8 +129,8 @@ void Node::State::submit_again(ClientId from, TaskEntry& entry) {
   }
   bool missing = false;
   const bool anew = entry.state == TaskState::kept && entry.live_results == 0;
-  for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
-    const std::uint64_t result = result_id(id, entry.spec.results, i);
+  for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
+    const std::uint64_t result = result_id(id, entry.spec->results, i);
     ObjectEntry* object = find_object(result);
     if (object == nullptr) {
       object = &objects[result];
@@ -147,8 +147,8 @@ void Node::State::submit_again(ClientId from, TaskEntry& entry) {
   } else if (entry.decided || (entry.state == TaskState::kept && !run_for_lost(id, anew))) {
     const Bytes why = failure(ErrorCode::object_lost,
                               "the result of " + task_words(entry) + " is gone: it was freed");
-    for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
-      seal_failure(result_id(id, entry.spec.results, i), why);
+    for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
+      seal_failure(result_id(id, entry.spec->results, i), why);
     }
   }
 }
@@ -166,10 +166,10 @@ void Node::State::refuse_other_function(ClientId from, TaskEntry& entry, const T
   refused.state = ObjectState::failed;
   refused.bytes = failure(
       ErrorCode::invalid_argument,
-      "task '" + printable(spec.name) + "' has the place of " + task_words(entry) +
+      "task '" + printable(name_of(spec)) + "' has the place of " + task_words(entry) +
           ", which its parent submitted when it ran before; a task that is tried again must "
           "submit the same tasks in the same order",
-      spec.name);
+      name_of(spec));
   for (std::uint32_t i = 0; i < result_count(spec); ++i) {
     const std::uint64_t result = result_id(spec.id(), spec.results, i);
     take(from, result);
@@ -178,10 +178,10 @@ void Node::State::refuse_other_function(ClientId from, TaskEntry& entry, const T
 }
 
 Node::State::Needs Node::State::look_at_needs(TaskEntry& entry) {
-  const std::uint64_t id = entry.spec.id();
+  const std::uint64_t id = entry.spec->id();
   std::vector<std::uint64_t> missing;
   bool on_disk = false;
-  for (const std::uint64_t need : entry.spec.needs) {
+  for (const std::uint64_t need : entry.spec->needs) {
     const ObjectEntry* object = find_object(need);
     if (object == nullptr || object->state == ObjectState::failed) {
       const Bytes gone = object != nullptr ? object->bytes
@@ -197,7 +197,7 @@ Node::State::Needs Node::State::look_at_needs(TaskEntry& entry) {
     queue.wait(id, missing);
     return Needs::pending;
   }
-  if (entry.spec.arguments.kind == WireValue::Kind::stored && !store.in_memory(arguments_id(id))) {
+  if (entry.spec->arguments.kind == WireValue::Kind::stored && !store.in_memory(arguments_id(id))) {
     on_disk = true;
   }
   return on_disk ? Needs::on_disk : Needs::there;
@@ -207,32 +207,32 @@ void Node::State::start_waiting(TaskEntry& entry, bool first) {
   entry.state = TaskState::waiting;
   const Needs needs = look_at_needs(entry);
   if (needs == Needs::failed) return;
-  if (entry.spec.kind == TaskKind::actor_call) {
-    if (needs != Needs::pending) log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
-    actors.enter(*actors.find(entry.spec.actor), entry.spec.id(), entry.spec.parent,
+  if (entry.spec->kind == TaskKind::actor_call) {
+    if (needs != Needs::pending) log.moved(entry.spec->id(), ray::TaskState::pending_actor, now);
+    actors.enter(*actors.find(entry.spec->actor), entry.spec->id(), entry.spec->parent,
                  needs != Needs::pending);
-    actors_to_send.push_back(entry.spec.actor);
+    actors_to_send.push_back(entry.spec->actor);
   } else if (needs != Needs::pending) {
     became_ready(entry, first);
   }
 }
 
 void Node::State::became_ready(TaskEntry& entry, bool first) {
-  const std::uint64_t id = entry.spec.id();
-  if (entry.spec.kind == TaskKind::actor_call) {
+  const std::uint64_t id = entry.spec->id();
+  if (entry.spec->kind == TaskKind::actor_call) {
     // One whose arguments got lost and were made again is still the first of its actor.
     if (entry.state == TaskState::staging) {
-      if (ActorEntry* actor = actors.find(entry.spec.actor)) actor->staging = false;
+      if (ActorEntry* actor = actors.find(entry.spec->actor)) actor->staging = false;
       entry.state = TaskState::waiting;
     }
     log.moved(id, ray::TaskState::pending_actor, now);
     actors.became_ready(id);
-    actors_to_send.push_back(entry.spec.actor);
+    actors_to_send.push_back(entry.spec->actor);
     return;
   }
   entry.state = TaskState::ready;
   log.moved(id, ray::TaskState::pending_node, now);
-  queue.push(id, entry.spec.demand, first);
+  queue.push(id, entry.spec->demand, first);
   if (entry.nest_at != 0) to_nest.push_back(id);
   dispatch_needed = true;
 }
@@ -241,14 +241,14 @@ void Node::State::requeue(TaskEntry& entry, bool first) {
   entry.worker = 0;
   entry.awaits.reset();
   give_up_reserved(entry);
-  if (entry.spec.kind != TaskKind::actor_call) {
+  if (entry.spec->kind != TaskKind::actor_call) {
     start_waiting(entry, first);
     return;
   }
   entry.state = TaskState::waiting;
-  log.moved(entry.spec.id(), ray::TaskState::pending_actor, now);
-  actors.put_back(*actors.find(entry.spec.actor), entry.spec.id());
-  actors_to_send.push_back(entry.spec.actor);
+  log.moved(entry.spec->id(), ray::TaskState::pending_actor, now);
+  actors.put_back(*actors.find(entry.spec->actor), entry.spec->id());
+  actors_to_send.push_back(entry.spec->actor);
 }
 
 // --- at a worker ---
@@ -271,7 +271,7 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
   for (auto id = given.tasks.rbegin(); id != given.tasks.rend(); ++id) {
     TaskEntry* entry = find_task(*id);
     if (entry == nullptr || entry->worker != from || entry->state != TaskState::sent) continue;
-    if (entry->spec.kind == TaskKind::actor_call) {
+    if (entry->spec->kind == TaskKind::actor_call) {
       // Nobody else can run it.
       if (!entry->decided) {
         fault(from, "it gave back a call of its actor");
@@ -293,7 +293,7 @@ void Node::State::handle(ClientId from, message::GiveBack& given) {
 }
 
 bool Node::State::may_try_again(const TaskEntry& entry) const {
-  return entry.spec.max_retries < 0 || entry.attempt < entry.spec.max_retries;
+  return entry.spec->max_retries < 0 || entry.attempt < entry.spec->max_retries;
 }
 
 void Node::State::handle(ClientId from, message::Done& done) {
@@ -311,8 +311,8 @@ void Node::State::handle(ClientId from, message::Done& done) {
     return;
   }
   const bool failed = done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure;
-  const bool creation = entry->spec.creates.has_value();
-  const std::size_t expected = entry->stream != nullptr ? 1 : result_count(entry->spec);
+  const bool creation = entry->spec->creates.has_value();
+  const std::size_t expected = entry->stream != nullptr ? 1 : result_count(*entry->spec);
   if (!failed && !done.may_retry && done.values.size() != expected &&
       !(done.values.empty() && entry->stream != nullptr) && !creation && !entry->decided) {
     drop();
@@ -339,9 +339,9 @@ void Node::State::handle(ClientId from, message::Done& done) {
 }
 
 void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
-  const std::uint64_t id = entry.spec.id();
-  if (ActorEntry* actor = actors.find(entry.spec.actor);
-      actor != nullptr && done.has_checkpoint && entry.spec.kind == TaskKind::actor_call) {
+  const std::uint64_t id = entry.spec->id();
+  if (ActorEntry* actor = actors.find(entry.spec->actor);
+      actor != nullptr && done.has_checkpoint && entry.spec->kind == TaskKind::actor_call) {
     actor->checkpoint = std::move(done.checkpoint);
     actor->has_checkpoint = true;
   }
@@ -352,12 +352,12 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
     end_stream(from, entry, done.values.empty() ? WireValue{} : std::move(done.values[0]));
   } else if (done.values.size() == 1 && done.values[0].kind == WireValue::Kind::failure) {
     log_failure(id, done.values[0].bytes);
-    for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
-      seal_failure(result_id(id, entry.spec.results, i), done.values[0].bytes);
+    for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
+      seal_failure(result_id(id, entry.spec->results, i), done.values[0].bytes);
     }
   } else {
-    for (std::uint32_t i = 0; i < result_count(entry.spec) && i < done.values.size(); ++i) {
-      seal(from, result_id(id, entry.spec.results, i), std::move(done.values[i]));
+    for (std::uint32_t i = 0; i < result_count(*entry.spec) && i < done.values.size(); ++i) {
+      seal(from, result_id(id, entry.spec->results, i), std::move(done.values[i]));
     }
   }
   log.ended(id, ray::TaskState::finished, "", now);  // Unless it failed.
@@ -367,8 +367,8 @@ void Node::State::commit(ClientId from, TaskEntry& entry, message::Done& done) {
 // --- the end ---
 
 void Node::State::fail_task(TaskEntry& entry, const Bytes& why) {
-  const std::uint64_t id = entry.spec.id();
-  if (entry.spec.creates) {
+  const std::uint64_t id = entry.spec->id();
+  if (entry.spec->creates) {
     if (ActorEntry* actor = actors.find(id)) {
       actor_died(*actor, why);
     } else {
@@ -383,8 +383,8 @@ void Node::State::fail_task(TaskEntry& entry, const Bytes& why) {
     end.bytes = why;
     end_stream(kDriverClient, entry, std::move(end));
   }
-  for (std::uint32_t i = 0; i < result_count(entry.spec); ++i) {
-    seal_failure(result_id(id, entry.spec.results, i), why);
+  for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
+    seal_failure(result_id(id, entry.spec->results, i), why);
   }
   if (entry.at_worker()) {
     entry.decided = true;
@@ -402,8 +402,8 @@ void Node::State::answered(TaskEntry& entry) {
   ++entry.attempt;
   give_up_reserved(entry);
   entry.worker = 0;
-  actors.leave(entry.spec.id());
-  if (entry.spec.kind == TaskKind::actor_call) {
+  actors.leave(entry.spec->id());
+  if (entry.spec->kind == TaskKind::actor_call) {
     submit_call(entry);
   } else {
     start_waiting(entry);
@@ -429,24 +429,24 @@ void Node::State::unlink(TaskEntry& entry) {
 
 void Node::State::give_up_reserved(TaskEntry& entry) {
   if (!std::exchange(entry.reserved, false)) return;
-  ledger().release(entry.spec.demand);
+  ledger().release(entry.spec->demand);
   dispatch_needed = true;
 }
 
 void Node::State::end_task(TaskEntry& entry) {
-  const std::uint64_t id = entry.spec.id();
+  const std::uint64_t id = entry.spec->id();
   log.ended(id, ray::TaskState::cancelled, "", now);  // Unless it ended otherwise.
   unblock(entry);
   queue.forget(id);
   unstage(entry);
   give_up_reserved(entry);
-  if (entry.spec.kind == TaskKind::actor_call) {
-    ActorEntry* actor = actors.find(entry.spec.actor);
+  if (entry.spec->kind == TaskKind::actor_call) {
+    ActorEntry* actor = actors.find(entry.spec->actor);
     if (actor != nullptr && entry.state == TaskState::staging) actor->staging = false;
     if (actor != nullptr) ++actor->finished;
     actors.leave(id);
-    actors_to_send.push_back(entry.spec.actor);
-    if (entry.holds_actor) release(entry.spec.actor);
+    actors_to_send.push_back(entry.spec->actor);
+    if (entry.holds_actor) release(entry.spec->actor);
   }
   if (entry.stream != nullptr) forget_stream(entry);
   drop_bequest(entry);
@@ -456,23 +456,23 @@ void Node::State::end_task(TaskEntry& entry) {
   const bool kept_now = may_be_kept(entry);
   if (kept_now) keep(entry);
   // Freed at the end of the event, if nobody else has them.
-  for (const std::uint64_t need : entry.spec.needs) release(need);
-  for (const std::uint64_t inner : entry.spec.arguments.contains) release(inner);
-  if (entry.spec.arguments.kind == WireValue::Kind::stored) release(arguments_id(id));
+  for (const std::uint64_t need : entry.spec->needs) release(need);
+  for (const std::uint64_t inner : entry.spec->arguments.contains) release(inner);
+  if (entry.spec->arguments.kind == WireValue::Kind::stored) release(arguments_id(id));
   if (!kept_now) tasks.erase(id);
 }
 
 /// A result in the store can get lost, and be made again; so can what others need for that. A small
 /// one that refers to others is not held for those who need it, as it would hold those.
 bool Node::State::may_be_kept(const TaskEntry& entry) {
-  if (entry.spec.kind != TaskKind::task || shut || entry.spec.max_retries == 0 ||
+  if (entry.spec->kind != TaskKind::task || shut || entry.spec->max_retries == 0 ||
       entry.stream != nullptr || entry.decided ||
-      entry.spec.arguments.kind == WireValue::Kind::stored) {
+      entry.spec->arguments.kind == WireValue::Kind::stored) {
     return false;
   }
   if (entry.heirs != 0) return true;
-  for (std::uint32_t i = 0; i < result_count(entry.spec) && entry.live_results != 0; ++i) {
-    const ObjectEntry* object = find_object(result_id(entry.spec.id(), entry.spec.results, i));
+  for (std::uint32_t i = 0; i < result_count(*entry.spec) && entry.live_results != 0; ++i) {
+    const ObjectEntry* object = find_object(result_id(entry.spec->id(), entry.spec->results, i));
     if (object == nullptr) continue;
     if (object->state == ObjectState::stored || !object->contains.empty()) return true;
   }
@@ -490,7 +490,7 @@ void Node::State::abandon(TaskEntry& entry) {
     return;
   }
   entry.decided = entry.abandoned = true;
-  send(entry.worker, message::CancelTask{entry.spec.id()});
+  send(entry.worker, message::CancelTask{entry.spec->id()});
 }
 
 }  // namespace ray::detail

@@ -51,7 +51,7 @@ void Node::State::unblock(TaskEntry& entry) {
   if (entry.awaits == nullptr) return;
   blocked.erase(entry.awaits->order);
   entry.awaits.reset();
-  leases.unblock(entry.worker, entry.spec.id());
+  leases.unblock(entry.worker, entry.spec->id());
   dispatch_needed = true;
 }
 
@@ -148,7 +148,7 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
   });
   if (worker->actor != 0) {
     std::sort(waiting.begin(), waiting.end(), [](const TaskEntry* left, const TaskEntry* right) {
-      return left->spec.id() < right->spec.id();
+      return left->spec->id() < right->spec->id();
     });
   }
   // First what they leave, so that what is dropped with it is not tried again.
@@ -179,7 +179,7 @@ std::vector<TaskEntry*> Node::State::tried_again(const std::vector<TaskEntry*>& 
   std::vector<TaskEntry*> heirs;
   if (shut) return heirs;
   for (TaskEntry* entry : begun) {
-    if (entry->spec.creates) continue;
+    if (entry->spec->creates) continue;
     if (entry->decided ? entry->revived : outlives(*entry, worker)) heirs.push_back(entry);
   }
   return heirs;
@@ -225,19 +225,19 @@ void Node::State::task_lost_worker(TaskEntry& entry, const std::string& how,
     fail_task(entry, failure(ErrorCode::out_of_memory,
                              process + "was killed because " + kNoMemory + " while it ran " +
                                  task_words(entry) + "; it may have run in part",
-                             entry.spec.name));
+                             name_of(entry)));
   } else if (entry.deaths >= limits.poison_kills) {
     fail_task(entry,
               failure(ErrorCode::worker_crashed,
                       task_words(entry) + " killed " + std::to_string(entry.deaths) +
                           " workers (the last, " + process + how + ") and is not tried again",
-                      entry.spec.name));
+                      name_of(entry)));
   } else {
     fail_task(entry, failure(ErrorCode::worker_crashed,
                              process + how + " while it ran " + task_words(entry) +
                                  ", which may have run in part; no retries are left (attempt " +
                                  std::to_string(entry.attempt + 1) + ")",
-                             entry.spec.name));
+                             name_of(entry)));
   }
 }
 
@@ -261,7 +261,7 @@ void Node::State::start_failed(const std::string& why) {
                                      : failure(ErrorCode::worker_crashed,
                                                "no worker process could be started: " + why);
   for (const std::uint64_t id : queue.all_ready()) {
-    failing.emplace_back(id, extend_failure(text, find_task(id)->spec.name));
+    failing.emplace_back(id, extend_failure(text, name_of(*find_task(id))));
   }
 }
 
@@ -295,7 +295,7 @@ bool Node::State::relieve_memory() {
     ++running;
     const TaskEntry* entry = find_task(worker.stack.back().task);
     if (entry == nullptr) continue;
-    Candidate& candidate = functions[entry->spec.function];
+    Candidate& candidate = functions[entry->spec->function];
     ++candidate.count;
     candidate.newest = newer(candidate.newest, entry);
     if (may_try_again(*entry)) candidate.retriable = newer(candidate.retriable, entry);

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <mutex>
-#include <unordered_map>
 #include <vector>
 
 #include "runtime/parts.hpp"
@@ -19,7 +18,7 @@ struct Entry {
 
 struct alignas(kCacheLine) Shard {
   std::mutex mutex;
-  std::unordered_multimap<std::uint64_t, Entry, IdHash> entries;  // Guarded by mutex.
+  IdMultimap<Entry> entries;  // Guarded by mutex.
 
   /// The first entry of that id that fits; null if none does. Requires: mutex.
   template <class Fits>

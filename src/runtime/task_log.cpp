@@ -20,7 +20,7 @@ TaskInfo* TaskLog::find(std::uint64_t task) {
                                  : &tasks_[static_cast<std::size_t>(found->second - dropped_)];
 }
 
-void TaskLog::submitted(const TaskSpec& spec, ClientId from, Time now) {
+void TaskLog::submitted(const TaskSpec& spec, std::string name, ClientId from, Time now) {
   if (!enabled()) return;
   if (tasks_.size() >= capacity_) {
     numbers_.erase(tasks_.front().task_id.value);
@@ -30,7 +30,7 @@ void TaskLog::submitted(const TaskSpec& spec, ClientId from, Time now) {
   TaskInfo info;
   info.task_id = TaskId{spec.id()};
   info.parent_id = TaskId{spec.parent};
-  info.name = spec.name;
+  info.name = std::move(name);
   info.actor_id = ActorId{spec.actor};
   const std::size_t colon = spec.site.rfind(':');
   if (colon != std::string::npos) {

@@ -23,7 +23,7 @@ public:
   explicit TaskLog(std::size_t capacity) : capacity_(capacity) {}
   bool enabled() const noexcept { return capacity_ != 0; }
 
-  void submitted(const TaskSpec& spec, ClientId from, Time now);
+  void submitted(const TaskSpec& spec, std::string name, ClientId from, Time now);
   /// It waits or goes on, in that state.
   void moved(std::uint64_t task, TaskState state, Time now);
   void began(std::uint64_t task, std::int32_t attempt, ClientId worker, std::int64_t pid, Time now);

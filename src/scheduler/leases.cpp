@@ -193,6 +193,9 @@ void Leases::send(ClientId client, const LeasedTask& task) {
     worker->calls[task.task] = task;
   } else {
     worker->sent.push_back(task);
+    LeasedTask& sent = worker->sent.back();
+    sent.expected = mean(task.function).value_or(limits_.pipeline_time);
+    worker->expected += sent.expected;
   }
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
@@ -215,6 +218,7 @@ bool Leases::began(ClientId client, std::uint64_t task, PoolTime now) {
     if (it->task != task) continue;
     if (is_lively(*worker)) --lively_;
     worker->closed = false;
+    worker->expected -= it->expected;
     worker->stack.push_back(*it);
     worker->stack.back().begun = now;
     worker->sent.erase(it);
@@ -250,6 +254,7 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
     worker->stack.erase(it);
     found = true;
   } else if (auto sent = find_leased(worker->sent, task); sent != worker->sent.end()) {
+    worker->expected -= sent->expected;
     worker->sent.erase(sent);
     found = true;
   } else {
@@ -269,6 +274,7 @@ bool Leases::give_back(ClientId client, std::uint64_t task, PoolTime now) {
   const auto it = find_leased(worker->sent, task);
   if (it == worker->sent.end()) return false;
   if (is_lively(*worker)) --lively_;
+  worker->expected -= it->expected;
   worker->sent.erase(it);
   if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
@@ -361,11 +367,9 @@ std::optional<ClientId> Leases::with_room(std::uint64_t function) const {
   if (!known) return ahead == 0 ? std::optional(client) : std::nullopt;
   if (*known * static_cast<std::int64_t>(ahead + 1) > limits_.pipeline_time) return std::nullopt;
   // Those that stand there may take longer than this one.
-  PoolTime waits = *known;
   const PoolWorker& worker = workers_.at(client);
-  for (std::size_t i = worker.stack.empty() ? 1 : 0; i < worker.sent.size(); ++i) {
-    waits += mean(worker.sent[i].function).value_or(limits_.pipeline_time);
-  }
+  PoolTime waits = *known + worker.expected;
+  if (worker.stack.empty()) waits -= worker.sent.front().expected;
   return waits <= limits_.pipeline_time ? std::optional(client) : std::nullopt;
 }
 

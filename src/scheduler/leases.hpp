@@ -37,6 +37,7 @@ struct LeasedTask {
   bool blocked = false;
   bool waited = false;  // It was blocked or suspended: how long it took says little.
   PoolTime begun{0};
+  PoolTime expected{0};  // How long it takes, as far as known when it was sent.
 };
 
 struct PoolWorker {
@@ -70,6 +71,7 @@ struct PoolWorker {
 private:
   friend class Leases;
   std::int64_t charge = 0;
+  PoolTime expected{0};              // Of all that was sent and has not begun.
   std::optional<std::size_t> ahead;  // Its place in by_ahead_.
   std::optional<std::list<ClientId>::iterator> idle;
 };

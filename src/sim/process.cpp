@@ -113,7 +113,7 @@ bool Process::all_sealed(Frame& frame, const std::vector<std::uint64_t>& ids) {
 void Process::give_back_queue() {
   if (is_actor || queue_.empty()) return;
   message::GiveBack back;
-  for (const message::Run& run : queue_) back.tasks.push_back(run.task.id());
+  for (const message::Run& run : queue_) back.tasks.push_back(run.task->id());
   queue_.clear();
   send(back);
 }
@@ -207,7 +207,7 @@ void Process::on(message::Item& item) {
 }
 
 void Process::on(message::CancelTask& cancel) {
-  const auto is_it = [&](const message::Run& waits) { return waits.task.id() == cancel.task; };
+  const auto is_it = [&](const message::Run& waits) { return waits.task->id() == cancel.task; };
   if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) != 0) {
     send(message::GiveBack{{cancel.task}});
   }
@@ -250,7 +250,7 @@ std::shared_ptr<Frame> Process::begin(std::deque<message::Run>& from) {
   message::Run run = std::move(from.front());
   from.pop_front();
   auto frame = std::make_shared<Frame>();
-  frame->spec = std::move(run.task);
+  frame->spec = *run.task;
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
   send(message::Began{frame->spec.id()});

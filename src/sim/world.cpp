@@ -28,12 +28,12 @@ std::string in_words(const Message& message) {
   const auto add = [&](std::uint64_t id) { words += " " + detail::hex_id(id).substr(0, 6); };
   std::visit(
       [&](const auto& said) {
-        if constexpr (requires { said.task.needs; }) {
-          add(said.task.id());
-          words += " kind " + std::to_string(static_cast<int>(said.task.kind)) + " of";
-          add(said.task.parent);
+        if constexpr (requires { said.task->needs; }) {
+          add(said.task->id());
+          words += " kind " + std::to_string(static_cast<int>(said.task->kind)) + " of";
+          add(said.task->parent);
           words += " needs";
-          for (const std::uint64_t need : said.task.needs) add(need);
+          for (const std::uint64_t need : said.task->needs) add(need);
         } else if constexpr (requires { add(said.task); }) {
           add(said.task);
         } else if constexpr (requires { add(said.object); }) {

@@ -36,8 +36,15 @@ public:
   std::uint64_t size() const noexcept { return size_; }
 
 private:
-  IdMap<std::uint64_t> counts_;
-  std::unordered_map<ClientId, IdMap<std::uint32_t>> clients_;
+  struct Counts {
+    std::uint64_t all = 0;
+    std::uint32_t driver = 0;  // It holds most: its own count stands with the sum.
+  };
+  /// Null if it has none, or not so many.
+  std::uint32_t* held_by(ClientId client, Counts& counts, std::uint64_t id, std::uint32_t count);
+
+  IdMap<Counts> counts_;
+  std::unordered_map<ClientId, IdMap<std::uint32_t>> clients_;  // But the driver.
   std::uint64_t size_ = 0;
 };
 

@@ -3,8 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
+
+#include "task/slab_allocator.hpp"
 
 namespace ray::detail {
 
@@ -13,7 +17,11 @@ struct IdHash {
 };
 
 template <class T>
-using IdMap = std::unordered_map<std::uint64_t, T, IdHash>;
+using IdMap = std::unordered_map<std::uint64_t, T, IdHash, std::equal_to<>,
+                                 SlabAllocator<std::pair<const std::uint64_t, T>>>;
+template <class T>
+using IdMultimap = std::unordered_multimap<std::uint64_t, T, IdHash, std::equal_to<>,
+                                           SlabAllocator<std::pair<const std::uint64_t, T>>>;
 using IdSet = std::unordered_set<std::uint64_t, IdHash>;
 
 }  // namespace ray::detail

@@ -127,6 +127,15 @@ void walk(Walker& walker, T& task) {
   walker.check_flags("flags", has, present);
 }
 
+template <class Walker, class T>
+void walk(Walker& walker, const Shared<T>& shared) {
+  walk(walker, *shared);
+}
+template <class Walker, class T>
+void walk(Walker& walker, Shared<T>& shared) {
+  walk(walker, shared.edit());
+}
+
 // --- from a client to the node ---
 
 template <class Walker, Either<message::Hello> T>

@@ -14,6 +14,7 @@
 #include <ray/ids.hpp>
 
 #include "task/demand.hpp"
+#include "task/slab_allocator.hpp"
 
 namespace ray::detail {
 
@@ -114,7 +115,7 @@ struct TaskSpec {
   std::int32_t max_retries = 0;  // After a crash of its worker; -1: for ever.
   bool retry_exceptions = false;
   std::int32_t backpressure = 0;  // Streams: items that may be unread.
-  std::string name;               // For people.
+  std::string name;               // For people; empty: the function's.
   std::string site;               // file:line; empty unless tasks are traced.
   WireValue arguments;
   std::vector<std::uint64_t> needs;  // Objects that must be there before it runs, in order.
@@ -122,6 +123,37 @@ struct TaskSpec {
 
   std::uint64_t id() const noexcept { return child_id(parent, index); }
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
+};
+
+/// A value that all copies share: nobody changes it once it was sent. One that was never edited is
+/// an empty T.
+template <class T>
+class Shared {
+public:
+  Shared() = default;
+  Shared(T value)  // NOLINT: implicit
+      : value_(std::allocate_shared<T>(SlabAllocator<T>{}, std::move(value))) {}
+
+  /// To fill it in; a copy of one's own if it is shared.
+  T& edit() {
+    if (value_ == nullptr) {
+      value_ = std::allocate_shared<T>(SlabAllocator<T>{});
+    } else if (value_.use_count() != 1) {
+      *this = Shared(*value_);
+    }
+    return *value_;
+  }
+  const T& operator*() const {
+    static const T empty;
+    return value_ != nullptr ? *value_ : empty;
+  }
+  const T* operator->() const { return &**this; }
+  friend bool operator==(const Shared& left, const Shared& right) {
+    return left.value_ == right.value_ || *left == *right;
+  }
+
+private:
+  std::shared_ptr<T> value_;
 };
 
 namespace message {
@@ -139,7 +171,7 @@ struct Hello {
 /// The client holds one reference to each result, and is told when they are sealed. A task that is
 /// known already (its parent runs for the second time) is not made anew.
 struct Submit {
-  TaskSpec task;
+  Shared<TaskSpec> task;
   friend bool operator==(const Submit&, const Submit&) = default;
 };
 /// A value that is no task's. The client holds one reference.
@@ -272,7 +304,7 @@ struct Welcome {
 };
 /// `values`: one for each of the task's `needs`. `nested`: on top of the task that is blocked.
 struct Run {
-  TaskSpec task;
+  Shared<TaskSpec> task;
   std::int32_t attempt = 0;
   bool nested = false;
   std::vector<WireValue> values;
@@ -328,7 +360,7 @@ struct Credit {
 struct ActorFound {
   std::uint64_t request = 0;
   std::uint64_t actor = 0;  // 0: there is none; else the client holds a reference.
-  ActorSpec spec;
+  Shared<ActorSpec> spec;
   friend bool operator==(const ActorFound&, const ActorFound&) = default;
 };
 /// The actor is dead for good.

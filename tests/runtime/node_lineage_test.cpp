@@ -40,11 +40,11 @@ struct SmallStore : NodeProbe {
     const auto next = run();
     if (!next) return false;
     const auto& [worker, task] = *next;
-    order.push_back(task.task.index);
-    began(worker, task.task.id());
+    order.push_back(task.task->index);
+    began(worker, task.task->id());
     std::vector<std::uint64_t> pinned;
     for (std::size_t i = 0; i < task.values.size(); ++i) {
-      if (task.values[i].kind == WireValue::Kind::stored) pinned.push_back(task.task.needs[i]);
+      if (task.values[i].kind == WireValue::Kind::stored) pinned.push_back(task.task->needs[i]);
     }
     say(worker, message::Unpin{pinned});
     say(worker, message::Reserve{++requests, kLarge});
@@ -54,7 +54,7 @@ struct SmallStore : NodeProbe {
       disk(true);
       reserved = this->next<message::Reserved>(worker);
     }
-    done(worker, task.task.id(), stored(reserved->place), task.attempt);
+    done(worker, task.task->id(), stored(reserved->place), task.attempt);
     return true;
   }
   std::uint64_t handles = 0;
@@ -165,7 +165,7 @@ TEST_CASE("an actor gets no process to which a coroutine comes back", "[node]") 
   probe.greet();
   const auto own = probe.run();
   REQUIRE(own);
-  CHECK(own->second.task.id() == actor);
+  CHECK(own->second.task->id() == actor);
   CHECK(own->first != run->first);
   // Nor is it ended as one that has nothing to do.
   probe.began(own->first, actor);

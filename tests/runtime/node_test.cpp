@@ -18,7 +18,7 @@ TEST_CASE("a task is sent to a worker, and who submitted it is told its value", 
   const auto id = probe.submit(plain(0));
   const auto run = probe.run();
   REQUIRE(run);
-  CHECK(run->second.task.id() == id);
+  CHECK(run->second.task->id() == id);
   CHECK(probe.node.available().cpu == 10'000);
   probe.began(run->first, id);
   probe.done(run->first, id, inlined("42"));
@@ -48,7 +48,7 @@ TEST_CASE("a task waits for what it needs and is sent with the values", "[node]"
   probe.done(one->first, first, inlined("a"));
   const auto two = probe.run();
   REQUIRE(two);
-  CHECK(two->second.task.id() == second);
+  CHECK(two->second.task->id() == second);
   REQUIRE(two->second.values.size() == 2);
   CHECK(text_of(two->second.values[1].bytes) == "a");
   probe.began(two->first, second);
@@ -153,7 +153,7 @@ TEST_CASE("a failure goes through a million tasks that wait for one another", "[
     probe.drop(before);
     before = id;
   }
-  probe.done(run->first, run->second.task.id(), failed("no"));
+  probe.done(run->first, run->second.task->id(), failed("no"));
   const auto failure = failure_in(probe.sealed(before));
   CHECK(failure.text == "no");
   probe.drop(before);

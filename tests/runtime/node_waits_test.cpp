@@ -28,7 +28,7 @@ std::uint64_t living_actor(NodeProbe& probe, std::uint32_t index, TaskSpec spec)
   probe.greet();
   const auto run = probe.run();
   REQUIRE(run);
-  REQUIRE(run->second.task.id() == id);
+  REQUIRE(run->second.task->id() == id);
   probe.began(run->first, id);
   message::Done done;
   done.task = id;
@@ -50,7 +50,7 @@ TEST_CASE("a thousand tasks that wait for one another need no more than two work
     if (!run) {  // It was sent ahead, and is given back.
       FAIL("no worker for depth " << depth);
     }
-    REQUIRE(run->second.task.id() == task);
+    REQUIRE(run->second.task->id() == task);
     probe.began(run->first, task);
     stack.emplace_back(run->first, task);
     if (depth == 999) break;
@@ -168,7 +168,7 @@ TEST_CASE("ready tasks are sent ahead, and recalled when another worker is idle"
   const auto c = probe.submit(plain(2));
   const auto ahead = probe.run();
   REQUIRE(ahead);
-  CHECK(ahead->second.task.id() == c);
+  CHECK(ahead->second.task->id() == c);
   const ClientId other = ahead->first == run_a->first ? run_b->first : run_a->first;
   probe.done(other, other == run_a->first ? a : b, inlined("x"));
   CHECK(probe.next<message::Recall>(ahead->first));
@@ -188,8 +188,8 @@ TEST_CASE("calls come to their actor in the order of each caller", "[node]") {
   const auto two = probe.submit(call(3, actor));
   CHECK_FALSE(probe.run());
   probe.done(slow_run->first, slow, inlined("s"));
-  CHECK(probe.run()->second.task.id() == one);
-  CHECK(probe.run()->second.task.id() == two);
+  CHECK(probe.run()->second.task->id() == one);
+  CHECK(probe.run()->second.task->id() == two);
 }
 
 TEST_CASE("an actor's death fails what had begun, and a restart gets the rest", "[node]") {
@@ -210,7 +210,7 @@ TEST_CASE("an actor's death fails what had begun, and a restart gets the rest", 
   probe.greet();
   auto again = probe.run();
   REQUIRE(again);
-  CHECK(again->second.task.id() == actor);
+  CHECK(again->second.task->id() == actor);
   probe.began(again->first, actor);
   message::Done made;
   made.task = actor;
@@ -218,7 +218,7 @@ TEST_CASE("an actor's death fails what had begun, and a restart gets the rest", 
   probe.say(again->first, made);
   again = probe.run();
   REQUIRE(again);
-  CHECK(again->second.task.id() == two);
+  CHECK(again->second.task->id() == two);
   probe.end(again->first);
   CHECK(failure_in(probe.sealed(two)).code == ErrorCode::actor_died);
   CHECK(probe.next<message::ActorEnded>(kDriverClient)->actor == actor);
@@ -338,10 +338,10 @@ TEST_CASE("100,000 random cancels leave one end for each task", "[node]") {
       if (std::holds_alternative<message::Sealed>(said)) ++told;
       const auto* run = std::get_if<message::Run>(&said);
       if (run != nullptr && random.chance(500)) {
-        probe.began(to, run->task.id());
-        probe.done(to, run->task.id(), inlined("x"));
+        probe.began(to, run->task->id());
+        probe.done(to, run->task->id(), inlined("x"));
       } else if (run != nullptr) {
-        probe.say(to, message::GiveBack{{run->task.id()}});
+        probe.say(to, message::GiveBack{{run->task->id()}});
       }
     }
   };
@@ -473,7 +473,7 @@ TEST_CASE("memory is relieved by the newest task that can be tried again", "[nod
   probe.greet();
   const auto again = probe.run();
   REQUIRE(again);
-  CHECK(again->second.task.id() == ids[1]);
+  CHECK(again->second.task->id() == ids[1]);
   Decisions none;
   CHECK_FALSE(probe.node.relieve_memory(probe.now, none));  // One must be left.
 }

@@ -124,6 +124,10 @@ void fill(Random& random, ray::detail::Boxed<T>& value) {
   fill(random, held);
   value = std::move(held);
 }
+template <class T>
+void fill(Random& random, ray::detail::Shared<T>& value) {
+  fill(random, value.edit());
+}
 template <class A, class B>
 void fill(Random& random, std::pair<A, B>& pair) {
   fill(random, pair.first);
@@ -444,7 +448,7 @@ TEST_CASE("a task has at most 10,000 needs") {
       kNeedsMax,
       [](std::size_t needs) {
         message::Submit submit;
-        submit.task.needs.assign(needs, 0x0101'0101'0101'0101);
+        submit.task.edit().needs.assign(needs, 0x0101'0101'0101'0101);
         return submit;
       },
       [](std::size_t needs) { return plain_submit(4).ids(needs); });
@@ -484,7 +488,7 @@ TEST_CASE("a name has at most 256 bytes") {
       kNameMax,
       [&](std::size_t size) {
         message::Submit submit;
-        submit.task.name = letters.substr(0, size);
+        submit.task.edit().name = letters.substr(0, size);
         return submit;
       },
       [](std::size_t size) { return plain_submit(3).text(size); });
@@ -492,7 +496,7 @@ TEST_CASE("a name has at most 256 bytes") {
       kNameMax,
       [&](std::size_t size) {
         message::Submit submit;
-        submit.task.demand.others[letters.substr(0, size)] = 1;
+        submit.task.edit().demand.others[letters.substr(0, size)] = 1;
         return submit;
       },
       [](std::size_t size) { return plain_submit(10).varint(1).text(size).varint(2); });
@@ -501,7 +505,7 @@ TEST_CASE("a name has at most 256 bytes") {
       kNameMax,
       [&](std::size_t size) {
         message::ActorFound message;
-        message.spec.name = letters.substr(0, size);
+        message.spec.edit().name = letters.substr(0, size);
         return message;
       },
       [&](std::size_t size) { return found().varint(2).text(size); });
@@ -509,7 +513,7 @@ TEST_CASE("a name has at most 256 bytes") {
       kNameMax,
       [&](std::size_t size) {
         message::ActorFound message;
-        message.spec.concurrency_groups[letters.substr(0, size)] = 1;
+        message.spec.edit().concurrency_groups[letters.substr(0, size)] = 1;
         return message;
       },
       [&](std::size_t size) { return found().varint(1 << 9).varint(1).text(size).varint(2); });
@@ -527,7 +531,7 @@ TEST_CASE("other texts have at most 64 KiB") {
       kWireTextMax,
       [&](std::size_t size) {
         message::Submit submit;
-        submit.task.site = letters.substr(0, size);
+        submit.task.edit().site = letters.substr(0, size);
         return submit;
       },
       [](std::size_t size) { return plain_submit(13).text(size); });
@@ -535,7 +539,7 @@ TEST_CASE("other texts have at most 64 KiB") {
       kWireTextMax,
       [&](std::size_t size) {
         message::ActorFound found;
-        found.spec.class_name = letters.substr(0, size);
+        found.spec.edit().class_name = letters.substr(0, size);
         return found;
       },
       [](std::size_t size) {
@@ -549,7 +553,7 @@ TEST_CASE("a task asks for at most 1,024 resources, an actor has at most 1,024 g
       kDemandEntriesMax,
       [](std::size_t entries) {
         message::Submit submit;
-        submit.task.demand.others = made_names<std::map<std::string, std::int64_t>>(entries);
+        submit.task.edit().demand.others = made_names<std::map<std::string, std::int64_t>>(entries);
         return submit;
       },
       [](std::size_t entries) { return written_names(plain_submit(10), entries); });
@@ -557,7 +561,7 @@ TEST_CASE("a task asks for at most 1,024 resources, an actor has at most 1,024 g
       kGroupsMax,
       [](std::size_t entries) {
         message::ActorFound found;
-        found.spec.concurrency_groups = made_names<std::map<std::string, std::int32_t>>(entries);
+        found.spec.edit().concurrency_groups = made_names<std::map<std::string, std::int32_t>>(entries);
         return found;
       },
       [](std::size_t entries) {
@@ -596,10 +600,10 @@ TEST_CASE("reading allocates at most four times the bytes and 64 KiB") {
     CHECK(check(encoded(run)) >= size * sizeof(WireValue));
   }
   run.values.resize(kShortList);
-  run.task.creates.emplace();
+  run.task.edit().creates.emplace();
   for (std::size_t i = 0; i < 1024; ++i) {
-    run.task.demand.others[std::to_string(i)] = 1;
-    run.task.creates->concurrency_groups[std::to_string(i)] = 1;
+    run.task.edit().demand.others[std::to_string(i)] = 1;
+    run.task.edit().creates->concurrency_groups[std::to_string(i)] = 1;
   }
   check(encoded(run));
   run.values.assign(kValuesMax, examples::inline_value(Bytes(29, std::byte{1})));
