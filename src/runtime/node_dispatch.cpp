@@ -218,6 +218,7 @@ void Node::State::nest_more() {
 // --- objects that are on disk ---
 
 void Node::State::stage(TaskEntry& entry) {
+  unstage(entry);  // An object may have been lost, and made again, since the others were brought.
   entry.state = TaskState::staging;
   to_stage.push_back(entry.spec->id());
   dispatch_needed = true;

@@ -194,6 +194,7 @@ Node::State::Needs Node::State::look_at_needs(TaskEntry& entry) {
     if (object->state == ObjectState::stored && !store.in_memory(need)) on_disk = true;
   }
   if (!missing.empty()) {
+    unstage(entry);
     queue.wait(id, missing);
     return Needs::pending;
   }
