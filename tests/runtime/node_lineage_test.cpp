@@ -231,3 +231,52 @@ TEST_CASE("a named actor that is made again after it was dropped has its name", 
   probe.say(kDriverClient, message::FindActor{5, "a"});
   CHECK(probe.next<message::ActorFound>(kDriverClient)->actor == actor);
 }
+
+TEST_CASE("a detached actor stays without handles, and ends when it is killed", "[node]") {
+  NodeProbe probe;
+  probe.greet();
+  TaskSpec spec = creation(0, "stays");
+  spec.creates->detached = true;
+  const auto actor = probe.submit(spec);
+  const auto run = probe.run();
+  REQUIRE(run);
+  probe.began(run->first, actor);
+  message::Done done;
+  done.task = actor;
+  probe.say(run->first, done);
+  probe.drop(actor);
+  CHECK(probe.node.counts().actors == 1);
+  CHECK_FALSE(probe.next<message::Exit>(run->first));
+  probe.say(kDriverClient, message::KillActor{actor, true});
+  probe.end(run->first);
+  CHECK(probe.node.counts().actors == 0);
+  CHECK(probe.node.counts().references == 0);
+}
+
+TEST_CASE("a call that kills its actor each time is not tried for ever", "[node]") {
+  NodeProbe probe;
+  probe.greet();
+  TaskSpec spec = creation(0);
+  spec.creates->max_restarts = -1;
+  const auto actor = probe.submit(spec);
+  TaskSpec poison = call(1, actor);
+  poison.max_retries = -1;
+  const auto id = probe.submit(poison);
+  int deaths = 0;
+  for (; deaths < 10; ++deaths) {
+    probe.greet();
+    const auto made = probe.run();
+    REQUIRE(made);
+    probe.began(made->first, actor);
+    message::Done done;
+    done.task = actor;
+    done.attempt = made->second.attempt;
+    probe.say(made->first, done);
+    const auto run = probe.run();
+    if (!run) break;
+    probe.began(run->first, id);
+    probe.end(run->first);
+  }
+  CHECK(deaths == 3);
+  CHECK(failure_in(probe.sealed(id)).code == ErrorCode::actor_died);
+}
