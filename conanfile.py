@@ -70,3 +70,7 @@ class RayxxConan(ConanFile):
         core.set_property("cmake_target_name", "ray::core")
         core.libs = ["ray_core"]
         core.system_libs = ["pthread"]
+        sim = self.cpp_info.components["sim"]
+        sim.set_property("cmake_target_name", "ray::sim")
+        sim.libs = ["ray_sim"]
+        sim.requires = ["core"]

@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 
 set(ray_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ray)
 
-install(TARGETS ray_core ray EXPORT ray-targets FILE_SET HEADERS)
+install(TARGETS ray_core ray ray_sim EXPORT ray-targets FILE_SET HEADERS)
 install(EXPORT ray-targets NAMESPACE ray:: DESTINATION ${ray_package_dir})
 
 configure_package_config_file(cmake/ray-config.cmake.in ${PROJECT_BINARY_DIR}/ray-config.cmake

@@ -44,6 +44,8 @@ void Node::State::finish() {
       const std::uint64_t id = actors_to_send.back();
       actors_to_send.pop_back();
       if (ActorEntry* actor = actors.find(id)) send_calls(*actor);
+    } else if (lineage_bytes > limits.lineage_bytes) {
+      forget_kept(alone.begin()->second);
     } else if (dispatch_needed) {
       dispatch_needed = false;
       dispatch();

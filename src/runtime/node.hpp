@@ -26,6 +26,7 @@ struct NodeLimits {
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;  // Of an ordinary segment.
   std::uint64_t spill_bytes = UINT64_MAX;
   std::uint64_t inline_bytes = std::uint64_t{100} << 10;
+  std::uint64_t lineage_bytes = std::uint64_t{256} << 20;  // Of tasks that are kept for others.
   std::uint32_t workers_max = 0;    // Processes at once, those of actors included.
   std::uint32_t prestart = 0;       // Workers kept ready.
   std::uint32_t pipeline_max = 32;  // Tasks sent to one worker before it has begun them.

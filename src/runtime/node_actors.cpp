@@ -10,21 +10,16 @@ namespace ray::detail {
 
 // --- creation ---
 
-void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
+/// Null: its name belongs to another one, and its client was told.
+ActorEntry* Node::State::add_actor(ClientId from, const TaskEntry& entry) {
   const std::uint64_t id = entry.spec->id();
   const ActorSpec& spec = *entry.spec->creates;
-  ActorEntry* existing = spec.name.empty() ? nullptr : actors.find_name(spec.name);
-  if (existing != nullptr && spec.get_if_exists) {
-    references.take(from, existing->id);
-    send(from, message::ActorFound{id, existing->id, existing->spec});
-    end_task(entry);
-    return;
-  }
+  const ActorEntry* existing = spec.name.empty() ? nullptr : actors.find_name(spec.name);
   if (existing != nullptr) {
-    // Its client throws, and holds nothing.
-    send(from, message::ActorFound{id, 0, existing->spec});
-    end_task(entry);
-    return;
+    // Unless they share it its client throws, and holds nothing.
+    if (spec.get_if_exists) references.take(from, existing->id);
+    send(from, message::ActorFound{id, spec.get_if_exists ? existing->id : 0, existing->spec});
+    return nullptr;
   }
   ActorEntry& actor = actors.add(id, spec);
   ++living_actors;
@@ -34,6 +29,16 @@ void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
     send(from, message::ActorFound{id, id, spec});
   }
   if (spec.detached) references.hold(id);
+  return &actor;
+}
+
+void Node::State::submit_creation(ClientId from, TaskEntry& entry) {
+  ActorEntry* added = add_actor(from, entry);
+  if (added == nullptr) {
+    end_task(entry);
+    return;
+  }
+  ActorEntry& actor = *added;
   if (shut) {
     actor_died(actor,
                failure(ErrorCode::actor_died,
@@ -63,9 +68,8 @@ void Node::State::tell_of_actor(ClientId client, std::uint64_t id, ActorEntry* a
                                                  "the actor is gone: its handles were dropped")});
     return;
   }
-  if (!actor->spec.name.empty()) {
-    send(client, message::ActorFound{id, actor->named ? id : 0, actor->spec});
-  }
+  // Also of one that is dead and has its name no more: the client holds it.
+  if (!actor->spec.name.empty()) send(client, message::ActorFound{id, id, actor->spec});
   if (actor->state == ActorEntry::State::dead) {
     send(client, message::ActorEnded{id, actor->failure});
   }

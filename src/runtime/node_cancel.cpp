@@ -78,8 +78,7 @@ void Node::State::shut_down() {
     if (entry == nullptr || entry->decided || entry->spec->creates) continue;
     if (entry->state == TaskState::kept) {
       // No result is made again from here on.
-      --kept;
-      tasks.erase(id);
+      forget_kept(id);
       continue;
     }
     const bool call = entry->spec->kind == TaskKind::actor_call;

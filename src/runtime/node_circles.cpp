@@ -258,7 +258,7 @@ void Node::State::look_for_stuck() {
   if (!waiting_fetches.empty()) {
     // There is no worker that could make the object again.
     const auto [client, id] = *waiting_fetches.rbegin();
-    waiting_fetches.erase({client, id});
+    fetch_goes_on(client, id);
     std::erase(find_object(id)->fetchers, client);
     WireValue none;
     none.kind = WireValue::Kind::failure;

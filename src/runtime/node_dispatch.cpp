@@ -10,21 +10,32 @@ void Node::State::dispatch() {
   if (shut) return;
   stage_next();
   nest_more();
+  std::vector<std::uint64_t> lonely;  // Actors for which there is no process of their own.
   while (leases.idle() != 0) {
     const auto id = queue.pick(leases.free_cpu());
     if (!id) break;
     TaskEntry& entry = *find_task(*id);
     entry.reserved = !entry.spec->demand.only_cpu();
     const Needs needs = look_at_needs(entry);
-    if (needs == Needs::there) {
-      send_run(entry, *leases.newest_idle(), false);
+    const auto client = leases.newest_idle(entry.spec->creates.has_value());
+    if (needs == Needs::there && client) {
+      send_run(entry, *client, false);
       continue;
     }
     give_up_reserved(entry);
+    if (needs == Needs::there) {
+      lonely.push_back(*id);
+      continue;
+    }
     entry.state = TaskState::waiting;
     if (needs == Needs::on_disk) stage(entry);
   }
+  for (auto id = lonely.rbegin(); id != lonely.rend(); ++id) {
+    queue.push(*id, find_task(*id)->spec->demand, true);
+  }
   start_workers();
+  while (leases.starting() < lonely.size() && start_worker()) {
+  }
   send_ahead();
   recall_for_idle();
   look_for_stuck();
@@ -208,6 +219,7 @@ void Node::State::nest_more() {
 // --- objects that are on disk ---
 
 void Node::State::stage(TaskEntry& entry) {
+  unstage(entry);  // An object may have been lost, and made again, since the others were brought.
   entry.state = TaskState::staging;
   to_stage.push_back(entry.spec->id());
   dispatch_needed = true;

@@ -110,10 +110,14 @@ void Node::State::watch(ClientId client, std::uint64_t id, ObjectEntry& object) 
 void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) {
   if (object.state == ObjectState::pending) {
     object.fetchers.push_back(client);
-    if (client != kDriverClient) waiting_fetches.insert({client, id});
+    if (client != kDriverClient) {
+      waiting_fetches.insert({client, id});
+      leases.lend(client, true);
+      dispatch_needed = true;
+    }
     return;
   }
-  waiting_fetches.erase({client, id});
+  fetch_goes_on(client, id);
   if (!is_client(client)) return;
   if (object.state != ObjectState::stored) {
     send(client, message::Fetched{id, shown(object)});
@@ -129,6 +133,12 @@ void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) 
     hold(id);
     store.bring(bringing, {id}, true, now, store_actions);
   }
+}
+
+void Node::State::fetch_goes_on(ClientId client, std::uint64_t id) {
+  if (waiting_fetches.erase({client, id}) == 0) return;
+  const auto other = waiting_fetches.lower_bound({client, 0});
+  if (other == waiting_fetches.end() || other->first != client) leases.lend(client, false);
 }
 
 // --- references ---
@@ -185,9 +195,11 @@ void Node::State::free_object(std::uint64_t id) {
   TaskEntry* maker = find_task(object.producer);
   if (maker == nullptr) return;
   if (maker->live_results != 0) --maker->live_results;
-  if (maker->state == TaskState::kept && maker->live_results == 0 && !maker->spec->creates) {
-    --kept;
-    tasks.erase(object.producer);
+  if (maker->state != TaskState::kept || maker->live_results != 0 || maker->spec->creates) return;
+  if (maker->heirs == 0) {
+    forget_kept(object.producer);
+  } else {
+    kept_alone(*maker);
   }
 }
 
@@ -251,28 +263,6 @@ void Node::State::lost(std::uint64_t id) {
   if (object->producer != 0 && run_for_lost(object->producer)) return;
   seal_failure(id, failure(ErrorCode::object_lost,
                            "object " + hex_id(id) + " is gone: it could not be read from disk"));
-}
-
-/// What the task made is made again. False if it cannot be run any more.
-bool Node::State::run_for_lost(std::uint64_t task) {
-  TaskEntry* entry = find_task(task);
-  if (entry == nullptr) return false;
-  if (entry->state != TaskState::kept) return !entry->decided;  // It runs already.
-  if (shut || !may_try_again(*entry)) return false;
-  const auto known = [&](std::uint64_t id) {
-    return objects.contains(id) || actors.find(id) != nullptr;
-  };
-  const TaskSpec& spec = *entry->spec;
-  if (!std::all_of(spec.needs.begin(), spec.needs.end(), known) ||
-      !std::all_of(spec.arguments.contains.begin(), spec.arguments.contains.end(), known)) {
-    return false;
-  }
-  for (const std::uint64_t id : spec.needs) hold(id);
-  for (const std::uint64_t id : spec.arguments.contains) hold(id);
-  --kept;
-  ++entry->attempt;
-  start_waiting(*entry);
-  return true;
 }
 
 }  // namespace ray::detail

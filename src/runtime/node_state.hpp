@@ -37,6 +37,18 @@ struct Bequest {
   std::vector<std::shared_ptr<Bequest>> before;  // What its heirs had from workers before.
 };
 
+/// What a kept task needs to run again: its arguments where they are small, and else the tasks that
+/// can make them anew. Those may be gone for their memory: `born` tells one from its successor.
+struct Lineage {
+  struct Made {
+    std::uint64_t object;
+    std::uint64_t maker;
+    std::uint64_t born;
+  };
+  std::vector<std::uint64_t> held;
+  std::vector<Made> made;
+};
+
 /// What a blocked task waits for.
 struct AwaitedSet {
   std::vector<std::uint64_t> objects;
@@ -83,7 +95,11 @@ struct TaskEntry {
   std::uint64_t awaited = 0;  // this (message::Suspended).
   std::unique_ptr<StreamState> stream;
   std::shared_ptr<Bequest> bequest;
-  TaskEntry* parent = nullptr;  // Tasks that were submitted by a task that has not ended.
+  std::unique_ptr<Lineage> lineage;  // While it is kept.
+  std::uint32_t heirs = 0;           // Kept tasks that would need its results again.
+  std::uint64_t born = 0;
+  std::uint64_t alone_since = 0;  // Kept for its heirs only; 0: it is not.
+  TaskEntry* parent = nullptr;    // Tasks that were submitted by a task that has not ended.
   TaskEntry* first_child = nullptr;
   TaskEntry* next = nullptr;
   TaskEntry* previous = nullptr;
@@ -130,6 +146,8 @@ struct Node::State {
   std::deque<std::uint64_t> to_stage;  // Tasks whose objects are to be brought into memory.
   std::size_t staging = 0;
   std::size_t kept = 0;
+  std::map<std::uint64_t, std::uint64_t> alone;  // Tasks that are kept for others only, by age.
+  std::uint64_t lineage_bytes = 0;               // Of those, about.
   std::size_t living_actors = 0;
   std::uint64_t commits_dropped = 0;
   std::uint64_t order = 0;
@@ -220,6 +238,7 @@ struct Node::State {
   void tell(ClientId client, std::uint64_t id, const ObjectEntry& object);
   void watch(ClientId client, std::uint64_t id, ObjectEntry& object);
   void fetch(ClientId client, std::uint64_t id, ObjectEntry& object);
+  void fetch_goes_on(ClientId client, std::uint64_t id);
   /// An id that nobody knows was freed: it stands for a lost object.
   void make_known(std::uint64_t id);
   void hold(std::uint64_t id);
@@ -229,7 +248,6 @@ struct Node::State {
   void free_object(std::uint64_t id);
   void do_store_actions();
   void lost(std::uint64_t id);
-  bool run_for_lost(std::uint64_t task);
   Bytes no_room(std::uint64_t size, NoRoom why) const;
 
   // --- node_tasks.cpp ---
@@ -253,10 +271,19 @@ struct Node::State {
   /// The worker that had it has it no more, and its results are decided.
   void answered(TaskEntry& entry);
   void end_task(TaskEntry& entry);
+  bool may_be_kept(const TaskEntry& entry);
   void abandon(TaskEntry& entry);
   void unlink(TaskEntry& entry);
   void drop_bequest(TaskEntry& entry);
   void give_up_reserved(TaskEntry& entry);
+
+  // --- node_lineage.cpp ---
+  void keep(TaskEntry& entry);
+  void kept_alone(TaskEntry& entry);
+  void not_alone(TaskEntry& entry);
+  void forget_kept(std::uint64_t task);
+  bool run_for_lost(std::uint64_t task, bool anew = false);
+  bool add_lost_needs(const TaskEntry& entry, std::vector<std::uint64_t>& tasks_to_run);
 
   // --- node_dispatch.cpp ---
   void dispatch();
@@ -304,6 +331,7 @@ struct Node::State {
   void look_at_lines(const ActorEntry& actor);
 
   // --- node_actors.cpp ---
+  ActorEntry* add_actor(ClientId from, const TaskEntry& entry);
   void submit_creation(ClientId from, TaskEntry& entry);
   void submit_call(TaskEntry& entry);
   void tell_of_actor(ClientId client, std::uint64_t request, ActorEntry* actor);

@@ -47,9 +47,8 @@ void Node::State::end_stream(ClientId from, TaskEntry& entry, WireValue&& end) {
 WireValue Node::State::cancelled_value(const TaskEntry& entry) const {
   WireValue value;
   value.kind = WireValue::Kind::failure;
-  value.bytes =
-      failure(ErrorCode::task_cancelled, task_words(entry) + " was cancelled: its parent ran again",
-              name_of(entry));
+  value.bytes = failure(ErrorCode::task_cancelled,
+                        task_words(entry) + " was cancelled: its parent ran again", name_of(entry));
   return value;
 }
 

@@ -39,10 +39,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
       refuse_other_function(from, *known, spec);
     } else if (creation && known != nullptr && known->decided && actors.find(id) == nullptr) {
       // It was dropped while its constructor ran, and is made once more when that has ended.
-      known->revived = true;
-      actors.add(id, *known->spec->creates);
-      ++living_actors;
-      references.take(from, id);
+      known->revived = add_actor(from, *known) != nullptr;
     } else if (creation) {
       take(from, id);
       tell_of_actor(from, id, actors.find(id));
@@ -55,6 +52,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   }
   TaskEntry& entry = tasks[id];
   entry.spec = submit.task;
+  entry.born = ++order;
   if (!creation && log.enabled()) log.submitted(spec, name_of(spec), from, now);
   if (TaskEntry* parent = find_task(entry.spec->parent);
       parent != nullptr && parent->state != TaskState::kept) {
@@ -130,6 +128,7 @@ void Node::State::submit_again(ClientId from, TaskEntry& entry) {
     return;
   }
   bool missing = false;
+  const bool anew = entry.state == TaskState::kept && entry.live_results == 0;
   for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
     const std::uint64_t result = result_id(id, entry.spec->results, i);
     ObjectEntry* object = find_object(result);
@@ -145,7 +144,7 @@ void Node::State::submit_again(ClientId from, TaskEntry& entry) {
   if (!missing) return;
   if (entry.abandoned) {
     entry.revived = true;
-  } else if (entry.decided || (entry.state == TaskState::kept && !run_for_lost(id))) {
+  } else if (entry.decided || (entry.state == TaskState::kept && !run_for_lost(id, anew))) {
     const Bytes why = failure(ErrorCode::object_lost,
                               "the result of " + task_words(entry) + " is gone: it was freed");
     for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
@@ -195,6 +194,7 @@ Node::State::Needs Node::State::look_at_needs(TaskEntry& entry) {
     if (object->state == ObjectState::stored && !store.in_memory(need)) on_disk = true;
   }
   if (!missing.empty()) {
+    unstage(entry);
     queue.wait(id, missing);
     return Needs::pending;
   }
@@ -452,30 +452,34 @@ void Node::State::end_task(TaskEntry& entry) {
     if (entry.holds_actor) release(entry.spec->actor);
   }
   if (entry.stream != nullptr) forget_stream(entry);
-  for (const std::uint64_t need : entry.spec->needs) release(need);
-  for (const std::uint64_t inner : entry.spec->arguments.contains) release(inner);
-  if (entry.spec->arguments.kind == WireValue::Kind::stored) release(arguments_id(id));
   drop_bequest(entry);
   unlink(entry);
   entry.worker = 0;
   entry.nest_at = 0;
-  // A result in the store can get lost, and be made again.
-  bool keep = entry.live_results != 0 && entry.spec->kind == TaskKind::task && !shut &&
-              entry.spec->max_retries != 0 && entry.stream == nullptr && !entry.decided &&
-              entry.spec->arguments.kind != WireValue::Kind::stored;
-  if (keep) {
-    keep = false;
-    for (std::uint32_t i = 0; i < result_count(*entry.spec) && !keep; ++i) {
-      const ObjectEntry* object = find_object(result_id(id, entry.spec->results, i));
-      keep = object != nullptr && object->state == ObjectState::stored;
-    }
+  const bool kept_now = may_be_kept(entry);
+  if (kept_now) keep(entry);
+  // Freed at the end of the event, if nobody else has them.
+  for (const std::uint64_t need : entry.spec->needs) release(need);
+  for (const std::uint64_t inner : entry.spec->arguments.contains) release(inner);
+  if (entry.spec->arguments.kind == WireValue::Kind::stored) release(arguments_id(id));
+  if (!kept_now) tasks.erase(id);
+}
+
+/// A result in the store can get lost, and be made again; so can what others need for that. A small
+/// one that refers to others is not held for those who need it, as it would hold those.
+bool Node::State::may_be_kept(const TaskEntry& entry) {
+  if (entry.spec->kind != TaskKind::task || shut || entry.spec->max_retries == 0 ||
+      entry.stream != nullptr || entry.decided ||
+      entry.spec->arguments.kind == WireValue::Kind::stored) {
+    return false;
   }
-  if (keep) {
-    entry.state = TaskState::kept;
-    ++kept;
-  } else {
-    tasks.erase(id);
+  if (entry.heirs != 0) return true;
+  for (std::uint32_t i = 0; i < result_count(*entry.spec) && entry.live_results != 0; ++i) {
+    const ObjectEntry* object = find_object(result_id(entry.spec->id(), entry.spec->results, i));
+    if (object == nullptr) continue;
+    if (object->state == ObjectState::stored || !object->contains.empty()) return true;
   }
+  return false;
 }
 
 void Node::State::abandon(TaskEntry& entry) {

@@ -93,14 +93,18 @@ std::optional<ClientId> Leases::oldest_starting() const {
   return starting_.begin()->second;
 }
 
-std::optional<ClientId> Leases::newest_idle() const {
-  if (idle_.empty()) return std::nullopt;
-  return idle_.back();
+std::optional<ClientId> Leases::newest_idle(bool alone) const {
+  for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
+    if (!alone || workers_.at(*it).suspended.empty()) return *it;
+  }
+  return std::nullopt;
 }
 
 std::optional<ClientId> Leases::oldest_idle() const {
-  if (idle_.empty()) return std::nullopt;
-  return idle_.front();
+  for (const ClientId client : idle_) {
+    if (workers_.at(client).suspended.empty()) return client;
+  }
+  return std::nullopt;
 }
 
 bool Leases::is_lively(const PoolWorker& worker) const {
@@ -113,6 +117,7 @@ bool Leases::is_lively(const PoolWorker& worker) const {
 }
 
 std::int64_t Leases::charge_of(const PoolWorker& worker) const {
+  if (worker.lends) return 0;
   if (worker.actor != 0) {
     // It lends what it has while all that it does is wait.
     const bool waits = !worker.calls.empty() && !worker.calls_go_on();
@@ -356,6 +361,13 @@ bool Leases::resume(ClientId client, std::uint64_t task) {
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
+}
+
+void Leases::lend(ClientId client, bool lends) {
+  if (PoolWorker* worker = this->worker(client)) {
+    worker->lends = lends;
+    settle(*worker, worker->since);
+  }
 }
 
 std::optional<ClientId> Leases::with_room(std::uint64_t function) const {

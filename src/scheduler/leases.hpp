@@ -52,6 +52,7 @@ struct PoolWorker {
   bool closed = false;            // It gave back what it had: it is about to wait.
   bool recalled = false;          // It was asked to give back what it has not begun.
   bool away = false;              // It waits for something, though it has no task.
+  bool lends = false;             // It waits for a lost object.
   PoolTime since{0};              // When it came into its phase, or became idle.
 
   // An actor's calls run side by side: they stand in no order.
@@ -109,8 +110,9 @@ public:
   // --- idle workers ---
 
   std::size_t idle() const noexcept { return idle_.size(); }
-  /// The one that ran last.
-  std::optional<ClientId> newest_idle() const;
+  /// The one that ran last. `alone`: of those that no coroutine will come back to.
+  std::optional<ClientId> newest_idle(bool alone = false) const;
+  /// The one that is idle for longest and that no coroutine will come back to.
   std::optional<ClientId> oldest_idle() const;
 
   // --- tasks ---
@@ -132,6 +134,8 @@ public:
   void set_away(ClientId client, bool away, PoolTime now);
   bool suspend(ClientId client, std::uint64_t task, PoolTime now);
   bool resume(ClientId client, std::uint64_t task);
+  /// Whether it does nothing until a lost object is made again: others may use its CPUs meanwhile.
+  void lend(ClientId client, bool lends);
 
   // --- tasks sent ahead ---
 

@@ -9,8 +9,6 @@ namespace message = detail::message;
 
 namespace {
 
-constexpr std::uint32_t kPutIndex = 1'000'000;  // Puts are counted apart from tasks.
-
 std::uint64_t size_of_large(std::uint64_t program) { return 200'000 + program % 50'000; }
 
 }  // namespace
@@ -19,27 +17,99 @@ std::uint64_t size_of_large(std::uint64_t program) { return 200'000 + program % 
 
 void Process::go_on() {
   while (!dead) {
-    if (stack_.empty() || (stack_.back()->blocked && !nested_.empty())) {
-      const std::size_t before = stack_.size();
-      begin_next();
-      if (stack_.size() == before) return;
-    }
-    const std::shared_ptr<Frame> frame = stack_.back();
-    if (frame->busy) return;
-    if (!is_driver() && world_.random.chance(world_.options.crash * (calls_ != 0 ? 5 : 1)) &&
-        frame->at != Frame::At::end) {
-      world_.count("crash");
-      world_.crash(id_, "was killed by SIGKILL");
+    if (runs_beside()) {
+      go_on_beside();
       return;
     }
+    if ((stack_.empty() || stack_.back()->blocked) && !next_on_stack() && stack_.empty()) return;
+    const std::shared_ptr<Frame> frame = stack_.back();
+    if (frame->busy || !survives(*frame)) return;
     if (frame->at == Frame::At::end) {
       end(*frame);
       stack_.pop_back();
       if (is_driver()) return;
-    } else if (!advance(*frame) && frame->at != Frame::At::end &&
-               (nested_.empty() || !frame->blocked)) {
+    } else if (!advance(*frame) && frame->at != Frame::At::end && !frame->suspended &&
+               (!frame->blocked || (nested_.empty() && resumed_.empty()))) {
       return;
     }
+  }
+}
+
+/// Something new on top, if there is something for an idle thread, or for one that is blocked.
+bool Process::next_on_stack() {
+  if (is_driver()) return false;
+  auto& runs = stack_.empty() && nested_.empty() ? queue_ : nested_;
+  if (!resumed_.empty() && (runs.empty() || world_.random.chance(500))) {
+    stack_.push_back(resumed_.front());
+    resumed_.pop_front();
+  } else if (!runs.empty()) {
+    stack_.push_back(begin(runs));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+/// The calls of an actor that runs several at a time.
+void Process::go_on_beside() {
+  for (bool moved = true; moved && !dead;) {
+    moved = false;
+    while (beside_.size() < together_ && !queue_.empty()) beside_.push_back(begin(queue_));
+    for (const auto& frame : std::vector(beside_)) {
+      if (frame->busy || frame->suspended) continue;
+      if (!survives(*frame)) return;
+      if (frame->at == Frame::At::end) {
+        end(*frame);
+        std::erase(beside_, frame);
+        moved = true;
+      } else if (advance(*frame) || frame->at == Frame::At::end) {
+        moved = true;
+      }
+    }
+  }
+}
+
+bool Process::survives(const Frame& frame) {
+  if (is_driver() || frame.at == Frame::At::end) return true;
+  if (!world_.random.chance(world_.options.crash)) return true;
+  world_.count("crash");
+  world_.crash(id_, "was killed by SIGKILL");
+  return false;
+}
+
+void Process::later(Frame& frame, NodeTime time) {
+  frame.busy = true;
+  world_.after(time, [this, weak = frame.weak_from_this()] {
+    if (const auto same = weak.lock()) same->busy = false;
+    go_on();
+  });
+}
+
+void Process::suspend(Frame& frame, std::vector<std::uint64_t> awaits) {
+  world_.count("suspended");
+  frame.awaits = std::move(awaits);
+  frame.suspended = true;
+  send(message::Suspended{frame.spec.id(), true});
+  if (runs_beside()) return;
+  beside_.push_back(stack_.back());
+  stack_.pop_back();
+}
+
+void Process::resume_suspended() {
+  const auto all = beside_;
+  for (const auto& frame : all) {
+    if (!frame->suspended) continue;
+    const bool there =
+        std::all_of(frame->awaits.begin(), frame->awaits.end(), [&](std::uint64_t id) {
+          const auto items = items_.find(id);
+          return known_[id].sealed || (items != items_.end() && !items->second.empty());
+        });
+    if (!there && !frame->cancelled) continue;
+    frame->suspended = false;
+    send(message::Suspended{frame->spec.id(), false});
+    if (runs_beside()) continue;
+    std::erase(beside_, frame);
+    resumed_.push_back(frame);
   }
 }
 
@@ -65,17 +135,14 @@ bool Process::advance(Frame& frame) {
       if (frame.plan.large && frame.spec.results != detail::kStreamResults && !reserve(frame)) {
         return false;
       }
-      if (frame.at != Frame::At::end) frame.at = Frame::At::save;
+      if (frame.at != Frame::At::end) frame.at = Frame::At::end;
       return true;
-    case Frame::At::save:
-      return advance_save(frame);
     default:
       return true;
   }
 }
 
 bool Process::advance_begin(Frame& frame) {
-  if (frame.checkpoint != 0 && !restore(frame)) return frame.at == Frame::At::end;
   std::vector<std::uint64_t> unpins;
   const auto number = [&](const WireValue& value, std::uint64_t id) {
     if (value.kind != WireValue::Kind::stored) return number_in(value.bytes);
@@ -104,15 +171,17 @@ bool Process::advance_items(Frame& frame) {
     frame.item = 0;
     return true;
   }
+  const auto unread = static_cast<std::uint32_t>(frame.spec.backpressure);
+  if (unread != 0 && frame.item >= unread && frame.item - unread >= credits_[frame.spec.id()]) {
+    world_.count("no credit");
+    suspend(frame, {frame.spec.id()});
+    return false;
+  }
   message::Yielded yielded{frame.spec.id(), frame.item, {}};
   yielded.value = number_value(item_value(frame.program, frame.item));
   ++frame.item;
   send(std::move(yielded));
-  frame.busy = true;
-  world_.after(NodeTime(1000), [this, weak = std::weak_ptr(stack_.back())] {
-    if (const auto same = weak.lock()) same->busy = false;
-    go_on();
-  });
+  later(frame, NodeTime(1000));
   return false;
 }
 
@@ -143,11 +212,15 @@ bool Process::advance_step(Frame& frame) {
       frame.at = Frame::At::steps;  // The driver does without.
       frame.failure.clear();
     }
-    submit(frame, step);
+    if (step.kind == StepKind::find || !step.name.empty()) {
+      if (!ask_for_actor(frame, step)) return false;
+    } else {
+      submit(frame, step);
+    }
     if (is_driver()) {
       frame.busy = true;
       world_.after(NodeTime(static_cast<std::int64_t>(world_.random.below(400'000))),
-                   [this, weak = std::weak_ptr(stack_.back())] {
+                   [this, weak = frame.weak_from_this()] {
                      if (const auto same = weak.lock()) same->busy = false;
                      cancel_some(world_.random);
                      go_on();
@@ -156,12 +229,39 @@ bool Process::advance_step(Frame& frame) {
     }
   }
   if (step.kind == StepKind::stream && !read_stream(frame)) return false;
-  if (step.kind != StepKind::stream && step.get && !is_driver() &&
-      !open(frame, frame.ids[frame.step], frame.opened)) {
+  if (step.kind != StepKind::stream && step.get && !is_driver() && !open_parts(frame, frame.step)) {
     return false;
   }
-  frame.opened = {};
   ++frame.step;
+  return true;
+}
+
+/// Makes an actor that has a name, or looks for one. The node answers at once.
+bool Process::ask_for_actor(Frame& frame, const Step& step) {
+  const bool finds = step.kind == StepKind::find;
+  if (!std::exchange(frame.asked, true)) {
+    if (finds) {
+      frame.request = ++requests_;
+      send(message::FindActor{frame.request, step.name});
+    } else {
+      submit(frame, step);
+      frame.request = frame.ids.back();
+      frame.ids.pop_back();
+    }
+  }
+  if (!frame.found) return false;
+  const std::uint64_t actor = *std::exchange(frame.found, std::nullopt);
+  const std::uint64_t own = frame.request;
+  frame.asked = false;
+  frame.request = 0;
+  frame.ids.push_back(actor);
+  world_.count(!finds ? "named" : actor != 0 ? "found" : "not found");
+  if (finds && step.actor != SIZE_MAX && actor != frame.ids[step.actor] && !world_.actors_die()) {
+    world_.wrong("O2: an actor is not found by its name");
+  }
+  if (!finds && (actor == 0 || (actor != own && !step.shared))) {
+    world_.wrong("O2: the name of an actor was taken");
+  }
   return true;
 }
 
@@ -185,7 +285,7 @@ bool Process::read_stream(Frame& frame) {
       const bool failed = item.value.kind == WireValue::Kind::failure;
       if (is_driver()) {
         if (failed) outcome.threw.push_back(0);
-        check(frame.step, outcome, item.value.bytes);
+        check(frame.step, 0, outcome, item.value.bytes);
       } else if (failed) {
         fail(frame, item.value.bytes);
         return false;
@@ -201,11 +301,29 @@ bool Process::read_stream(Frame& frame) {
     drop(detail::child_id(~id, item.item));
     send(message::Consumed{id, frame.item});
   }
-  if (!is_driver() && !std::exchange(frame.blocked, true)) {
+  if (is_driver()) return false;
+  if (frame.plan.coroutine && (!is_actor || runs_beside())) {
+    suspend(frame, {id});
+  } else if (!std::exchange(frame.blocked, true)) {
     give_back_queue();
     send(message::Blocked{frame.spec.id(), {id}, 1, false});
   }
   return false;
+}
+
+std::uint64_t Process::object_of(const Frame& frame, std::size_t step, std::uint32_t part) {
+  return detail::result_id(frame.ids[step], frame.plan.steps[step].results, part);
+}
+
+/// Opens all results of a step, one after the other.
+bool Process::open_parts(Frame& frame, std::size_t step) {
+  while (frame.part < frame.plan.steps[step].parts()) {
+    if (!open(frame, object_of(frame, step, frame.part), frame.opened)) return false;
+    frame.opened = {};
+    ++frame.part;
+  }
+  frame.part = 0;
+  return true;
 }
 
 bool Process::open(Frame& frame, std::uint64_t id, Outcome& outcome) {
@@ -248,29 +366,31 @@ bool Process::open(Frame& frame, std::uint64_t id, Outcome& outcome) {
 
 bool Process::advance_gather(Frame& frame) {
   if (is_driver()) {
-    while (frame.gathered < frame.plan.steps.size()) {
+    for (; frame.gathered < frame.plan.steps.size(); ++frame.gathered, frame.part = 0) {
       const Step& step = frame.plan.steps[frame.gathered];
-      const bool valued = step.kind != StepKind::stream && step.kind != StepKind::actor;
-      if (valued && !dropped_.contains(frame.gathered)) {
-        if (!open(frame, frame.ids[frame.gathered], frame.opened)) return false;
-        check(frame.gathered, frame.opened, frame.failure);
+      for (; step.valued() && frame.part < step.parts(); ++frame.part) {
+        const std::uint64_t id = object_of(frame, frame.gathered, frame.part);
+        if (dropped_.contains(id)) continue;
+        if (!open(frame, id, frame.opened)) return false;
+        check(frame.gathered, frame.part, frame.opened, frame.failure);
+        frame.at = Frame::At::gather;
+        frame.failure.clear();
+        frame.opened = {};
       }
-      frame.at = Frame::At::gather;
-      frame.failure.clear();
-      frame.opened = {};
-      ++frame.gathered;
     }
     frame.at = Frame::At::end;
     return true;
   }
   std::vector<std::uint64_t> ids;
   for (std::size_t i = frame.gathered; i < frame.plan.gather.size(); ++i) {
-    ids.push_back(frame.ids[frame.plan.gather[i]]);
+    const std::size_t step = frame.plan.gather[i];
+    for (std::uint32_t part = 0; part < frame.plan.steps[step].parts(); ++part) {
+      ids.push_back(object_of(frame, step, part));
+    }
   }
   if (frame.inner == 0 && !all_sealed(frame, ids)) return false;
   while (frame.gathered < frame.plan.gather.size()) {
-    if (!open(frame, frame.ids[frame.plan.gather[frame.gathered]], frame.opened)) return false;
-    frame.opened = {};
+    if (!open_parts(frame, frame.plan.gather[frame.gathered])) return false;
     ++frame.gathered;
   }
   frame.at = Frame::At::compute;
@@ -283,178 +403,8 @@ bool Process::advance_compute(Frame& frame) {
     frame.throws_again = frame.plan.flaky;
     fail(frame, simple_failure(ErrorCode::task, std::to_string(frame.program)));
   }
-  frame.busy = true;
-  world_.after(std::chrono::microseconds(frame.plan.microseconds),
-               [this, weak = std::weak_ptr(stack_.back())] {
-                 if (const auto same = weak.lock()) same->busy = false;
-                 go_on();
-               });
+  later(frame, std::chrono::microseconds(frame.plan.microseconds));
   return false;
-}
-
-// --- steps ---
-
-void Process::submit(Frame& frame, const Step& step) {
-  const std::uint64_t parent = frame.spec.id();
-  const auto index = static_cast<std::uint32_t>(frame.step);
-  const bool stored = step.large && frame.place.segment != 0;
-  const Place place = std::exchange(frame.place, {});
-  if (step.kind == StepKind::put) {
-    const std::uint64_t id = detail::child_id(parent, kPutIndex + index);
-    WireValue value = number_value(put_value(step.program));
-    if (stored) {
-      world_.write(place, put_value(step.program));
-      value.bytes.clear();
-      value.kind = WireValue::Kind::stored;
-      value.place = place;
-    }
-    known_new(id);
-    Known& known = known_[id];
-    known.sealed = true;
-    if (known.value.kind != WireValue::Kind::stored) {
-      known.value = value;
-      if (stored) known.value.kind = WireValue::Kind::absent;
-    }
-    send(message::Put{id, std::move(value)});
-    frame.ids.push_back(id);
-    return;
-  }
-  TaskSpec spec;
-  spec.parent = parent;
-  spec.index = index;
-  spec.function = 1 + step.program / 16 % 5;
-  spec.name = "p" + std::to_string(step.program % 10'000);
-  spec.demand.cpu = step.cpu;
-  if (step.gpu) spec.demand.others["GPU"] = 10'000;
-  spec.max_retries = step.max_retries;
-  spec.retry_exceptions = true;
-  for (const std::size_t need : step.needs) spec.needs.push_back(frame.ids[need]);
-  spec.arguments = number_value(step.program);
-  if (stored) {
-    world_.write(place, step.program);
-    spec.arguments.bytes.clear();
-    spec.arguments.kind = WireValue::Kind::stored;
-    spec.arguments.place = place;
-  }
-  if (step.kind == StepKind::stream) spec.results = detail::kStreamResults;
-  if (step.kind == StepKind::actor) {
-    spec.kind = detail::TaskKind::actor_creation;
-    spec.creates.emplace();
-    spec.creates->max_restarts = step.max_retries;
-    spec.creates->class_name = "Simulated";
-    if (step.max_retries != 0) {
-      spec.creates->checkpoint_every = static_cast<std::int32_t>(step.program / 64 % 4);
-    }
-  }
-  if (step.kind == StepKind::call) {
-    spec.kind = detail::TaskKind::actor_call;
-    spec.actor = frame.ids[step.actor];
-  }
-  const std::uint64_t id = spec.id();
-  if (step.kind != StepKind::stream) known_new(id);
-  frame.stream_ended = false;
-  frame.ids.push_back(id);
-  send(message::Submit{std::move(spec)});
-}
-
-void Process::end(Frame& frame) {
-  if (!is_driver()) {
-    unblock(frame);
-    message::Done done;
-    done.task = frame.spec.id();
-    done.attempt = frame.attempt;
-    WireValue value;
-    if (!frame.failure.empty()) {
-      value.kind = WireValue::Kind::failure;
-      value.bytes = frame.failure;
-      done.may_retry = frame.throws_again;
-    } else if (frame.place.segment != 0) {
-      value.kind = WireValue::Kind::stored;
-      value.place = frame.place;
-      world_.write(frame.place, frame.value);
-      frame.place = {};
-    } else {
-      value = number_value(frame.value);
-    }
-    if (frame.failure.empty() && frame.plan.boxes) value.contains.push_back(frame.ids.back());
-    if (frame.spec.kind == detail::TaskKind::actor_call) save(frame, done);
-    const bool stored = value.kind == WireValue::Kind::stored || frame.state_place.segment != 0;
-    const bool again = !stored && world_.random.chance(world_.options.echo);
-    done.values.push_back(std::move(value));
-    if (again) {
-      const auto late = static_cast<std::int64_t>(world_.random.below(300'000));
-      world_.after(NodeTime(late), [this, done] { send(done); });
-    }
-    send(std::move(done));
-    for (const Place& place : {frame.place, frame.result_place}) {
-      if (place.segment != 0) send(message::Unreserve{place});
-    }
-  }
-  if (frame.inner != 0) drop(frame.inner);
-  for (std::size_t i = 0; i < frame.ids.size(); ++i) {
-    if (frame.plan.steps[i].kind == StepKind::stream) {
-      if (frame.step > i) continue;  // It was read to its end.
-      bool ended = false;
-      for (const message::Item& item : items_[frame.ids[i]]) {
-        ended |= item.last;
-        if (!item.last) drop(detail::child_id(~frame.ids[i], item.item));
-      }
-      items_.erase(frame.ids[i]);
-      if (!ended && !frame.stream_ended) ++left_streams_[frame.ids[i]];
-    } else if (!is_driver() || !dropped_.contains(i)) {
-      drop(frame.ids[i]);
-    }
-  }
-}
-
-// --- what only the driver does ---
-
-void Process::cancel_some(Random& random) {
-  Frame& frame = *stack_.back();
-  const SimOptions& options = world_.options;
-  const std::size_t some = random.below(frame.ids.size());
-  const StepKind kind = frame.plan.steps[some].kind;
-  if (random.chance(options.cancel) && kind != StepKind::put && kind != StepKind::actor) {
-    world_.cancelled_any = true;
-    const bool force = random.chance(300);
-    world_.forced_any |= force;
-    send(message::Cancel{frame.ids[some], force, random.chance(800)});
-  }
-  if (random.chance(options.kill_actor) && kind == StepKind::actor) {
-    world_.killed_any = true;
-    send(message::KillActor{frame.ids[some], random.chance(500)});
-  }
-  if (!random.chance(options.drop) || kind == StepKind::actor || kind == StepKind::stream) return;
-  // Not what a later step needs.
-  for (std::size_t i = frame.ids.size(); i < frame.plan.steps.size(); ++i) {
-    const auto& needs = frame.plan.steps[i].needs;
-    if (std::find(needs.begin(), needs.end(), some) != needs.end()) return;
-  }
-  if (dropped_.insert(some).second) drop(frame.ids[some]);
-}
-
-void Process::check(std::size_t step, const Outcome& outcome, const Bytes& failure) {
-  const Outcome& expected = expected_.steps[step];
-  world_.count(outcome.failed() ? "failed" : "value");
-  if (outcome.failed() || !outcome.box_threw.empty()) {
-    const std::vector<std::uint64_t>& threw =
-        outcome.failed() ? expected.threw : expected.box_threw;
-    const detail::FailureParts parts = detail::decode_failure(failure);
-    const bool expects = std::any_of(threw.begin(), threw.end(), [&](std::uint64_t program) {
-      return parts.text == std::to_string(program);
-    });
-    if (parts.code == ErrorCode::task && !expects) {
-      world_.wrong("O2: an exception that was not thrown: " + parts.text);
-    } else if (parts.code != ErrorCode::task && !world_.allowed(failure)) {
-      world_.wrong("O2: no fault explains: " + parts.text);
-    }
-    return;
-  }
-  if (expected.failed() || outcome.value != expected.value) {
-    world_.wrong("O2: step " + std::to_string(step) + " has a wrong value");
-  } else if (outcome.boxes && (!expected.box_threw.empty() || outcome.boxed != expected.boxed)) {
-    world_.wrong("O2: step " + std::to_string(step) + " has a wrong value in its box");
-  }
 }
 
 }  // namespace ray::sim

@@ -95,7 +95,12 @@ bool Process::all_sealed(Frame& frame, const std::vector<std::uint64_t>& ids) {
     if (!known_[id].sealed) blocked.objects.push_back(id);
   }
   if (blocked.objects.empty()) return true;
-  if (is_driver() || std::exchange(frame.blocked, true)) return false;
+  if (is_driver()) return false;
+  if (frame.plan.coroutine && (!is_actor || runs_beside())) {
+    suspend(frame, std::move(blocked.objects));
+    return false;
+  }
+  if (std::exchange(frame.blocked, true)) return false;
   give_back_queue();
   blocked.task = frame.spec.id();
   blocked.count = static_cast<std::uint32_t>(blocked.objects.size());
@@ -137,10 +142,11 @@ void Process::receive(Message& received) {
       known->second.value = std::move(fetched->value);
     }
   } else if (auto* reserved = std::get_if<message::Reserved>(&received)) {
-    const auto asked = std::find_if(stack_.begin(), stack_.end(), [&](const auto& frame) {
+    const auto all = frames();
+    const auto asked = std::find_if(all.begin(), all.end(), [&](const auto& frame) {
       return frame->request == reserved->request;
     });
-    if (asked != stack_.end()) {
+    if (asked != all.end()) {
       (*asked)->granted = true;
       (*asked)->place = reserved->place;
       (*asked)->refused = std::move(reserved->failure);
@@ -148,30 +154,25 @@ void Process::receive(Message& received) {
       send(message::Unreserve{reserved->place});  // Who asked for it was cancelled.
     }
   } else if (auto* item = std::get_if<message::Item>(&received)) {
-    if (!item->last) known_[detail::child_id(~item->task, item->item)].references += 1;
-    if (const auto left = left_streams_.find(item->task); left != left_streams_.end()) {
-      // Nobody reads it any more. Each Submit has one end.
-      if (!item->last) {
-        drop(detail::child_id(~item->task, item->item));
-      } else if (--left->second == 0) {
-        left_streams_.erase(left);
-      }
-    } else {
-      items_[item->task].push_back(std::move(*item));
-    }
+    on(*item);
   } else if (auto* cancel = std::get_if<message::CancelTask>(&received)) {
-    const auto is_it = [&](const message::Run& waits) { return waits.task->id() == cancel->task; };
-    if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) != 0) {
-      send(message::GiveBack{{cancel->task}});
-    }
-    for (const auto& frame : stack_) {
-      if (frame->spec.id() != cancel->task) continue;
-      // Not everybody looks whether he was cancelled; who yields does.
-      frame->cancelled = frame->spec.results == detail::kStreamResults || world_.random.chance(500);
+    on(*cancel);
+  } else if (const auto* credit = std::get_if<message::Credit>(&received)) {
+    on(*credit);
+  } else if (auto* found = std::get_if<message::ActorFound>(&received)) {
+    if (found->actor != 0) ++known_[found->actor].references;
+    const auto all = frames();
+    const auto asked = std::find_if(all.begin(), all.end(), [&](const auto& frame) {
+      return frame->request == found->request;
+    });
+    if (asked != all.end()) {
+      (*asked)->found = found->actor;
+    } else if (found->actor != 0) {
+      drop(found->actor);
     }
   } else if (auto* deadlock = std::get_if<message::Deadlock>(&received)) {
     world_.count("deadlock");
-    for (const auto& frame : stack_) {
+    for (const auto& frame : frames()) {
       if (frame->spec.id() == deadlock->task && frame->blocked) frame->deadlock = deadlock->why;
     }
   } else if (std::holds_alternative<message::Recall>(received)) {
@@ -182,12 +183,54 @@ void Process::receive(Message& received) {
     world_.crash(id_, "ended");
     return;
   }
+  resume_suspended();
   go_on();
 }
 
 void Process::on(message::Run& run) {
   if (run.nested) world_.count("nested");
   (run.nested ? nested_ : queue_).push_back(std::move(run));
+}
+
+void Process::on(message::Item& item) {
+  if (!item.last) known_[detail::child_id(~item.task, item.item)].references += 1;
+  const auto left = left_streams_.find(item.task);
+  if (left == left_streams_.end()) {
+    items_[item.task].push_back(std::move(item));
+  } else if (!item.last) {
+    // Nobody reads it any more. Each Submit has one end.
+    drop(detail::child_id(~item.task, item.item));
+    send(message::Consumed{item.task, UINT32_MAX});
+  } else if (--left->second == 0) {
+    left_streams_.erase(left);
+  }
+}
+
+void Process::on(message::CancelTask& cancel) {
+  const auto is_it = [&](const message::Run& waits) { return waits.task->id() == cancel.task; };
+  if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) != 0) {
+    send(message::GiveBack{{cancel.task}});
+  }
+  for (const auto& frame : frames()) {
+    if (frame->spec.id() != cancel.task) continue;
+    // Not everybody looks whether he was cancelled; who yields does.
+    frame->cancelled = frame->spec.results == detail::kStreamResults || world_.random.chance(500);
+  }
+}
+
+void Process::on(const message::Credit& credit) {
+  std::uint32_t& items = credits_[credit.task];
+  items = std::max(items, credit.items);
+  for (const auto& frame : frames()) {
+    if (frame->spec.id() == credit.task && frame->at == Frame::At::items) frame->awaits.clear();
+  }
+}
+
+std::vector<std::shared_ptr<Frame>> Process::frames() const {
+  std::vector<std::shared_ptr<Frame>> all(stack_.begin(), stack_.end());
+  all.insert(all.end(), beside_.begin(), beside_.end());
+  all.insert(all.end(), resumed_.begin(), resumed_.end());
+  return all;
 }
 
 void Process::start_driver(Plan plan, std::uint64_t seed) {
@@ -203,28 +246,18 @@ void Process::start_driver(Plan plan, std::uint64_t seed) {
   go_on();
 }
 
-void Process::begin_next() {
-  if (dead || is_driver()) return;
-  auto& from = !nested_.empty() ? nested_ : queue_;
-  if (from.empty()) return;
+std::shared_ptr<Frame> Process::begin(std::deque<message::Run>& from) {
   message::Run run = std::move(from.front());
   from.pop_front();
-  begin(run);
-}
-
-void Process::begin(message::Run& run) {
   auto frame = std::make_shared<Frame>();
   frame->spec = *run.task;
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
-  frame->checkpoint = run.checkpoint;
   send(message::Began{frame->spec.id()});
   world_.began(frame->spec, frame->attempt);
   if (frame->spec.kind == detail::TaskKind::actor_creation) {
     is_actor = true;
-    actor = frame->spec.id();
-    checkpoint_every_ = static_cast<std::uint64_t>(frame->spec.creates->checkpoint_every);
-    if (run.checkpoint == 0) world_.restored(actor, 0, run.attempt == 0);
+    together_ = static_cast<std::size_t>(std::max(1, frame->spec.creates->max_concurrency));
   }
   if (frame->spec.kind == detail::TaskKind::actor_call && frame->attempt == 0) {
     auto& [last, seen] = last_call_[frame->spec.parent];
@@ -233,60 +266,7 @@ void Process::begin(message::Run& run) {
     last = frame->spec.index;
     seen = 1;
   }
-  stack_.push_back(std::move(frame));
-}
-
-// --- the state of an actor ---
-
-bool Process::restore(Frame& frame) {
-  Known& known = known_[frame.checkpoint];
-  if (!std::exchange(known.sealed, true)) known.value.kind = WireValue::Kind::absent;
-  const WireValue* value = obtain(frame.checkpoint);
-  if (value == nullptr) return false;
-  const std::uint64_t id = std::exchange(frame.checkpoint, 0);
-  if (value->kind == WireValue::Kind::failure) {
-    fail(frame, value->bytes);
-    return false;
-  }
-  calls_ = read(id);
-  known_.erase(id);
-  world_.restored(actor, calls_, false);
-  return true;
-}
-
-bool Process::saves(const Frame& frame) const {
-  return frame.spec.kind == detail::TaskKind::actor_call && checkpoint_every_ != 0 &&
-         unsaved_ + 1 >= checkpoint_every_;
-}
-
-/// A state that belongs to a large result is large too.
-bool Process::advance_save(Frame& frame) {
-  if (!saves(frame) || (frame.place.segment == 0 && frame.result_place.segment == 0)) {
-    frame.at = Frame::At::end;
-    return true;
-  }
-  if (frame.result_place.segment == 0) std::swap(frame.result_place, frame.place);
-  if (!reserve(frame)) return frame.at == Frame::At::end;
-  frame.state_place = std::exchange(frame.place, std::exchange(frame.result_place, {}));
-  frame.at = Frame::At::end;
-  return true;
-}
-
-void Process::save(const Frame& frame, message::Done& done) {
-  const bool now = saves(frame);
-  ++calls_;
-  ++unsaved_;
-  if (!now) return;
-  unsaved_ = 0;
-  WireValue state = number_value(calls_);
-  if (frame.state_place.segment != 0) {
-    world_.write(frame.state_place, calls_);
-    state.bytes.clear();
-    state.kind = WireValue::Kind::stored;
-    state.place = frame.state_place;
-  }
-  world_.count(frame.state_place.segment != 0 ? "large state" : "state");
-  done.checkpoint = std::move(state);
+  return frame;
 }
 
 }  // namespace ray::sim

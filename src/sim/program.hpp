@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
 #include <vector>
+
+#include <ray/sim/simulator.hpp>
 
 #include "task/messages.hpp"
 
@@ -27,18 +29,27 @@ private:
   std::uint64_t state_;
 };
 
-enum class StepKind : std::uint8_t { task, put, stream, actor, call };
+enum class StepKind : std::uint8_t { task, put, stream, actor, call, find };
 
 struct Step {
   StepKind kind = StepKind::task;
   std::uint64_t program = 0;
   std::vector<std::size_t> needs;  // Earlier steps whose results are arguments.
-  std::size_t actor = 0;           // call: the step that made the actor.
-  bool get = false;                // Its result is waited for at once.
-  bool large = false;              // put: in the store. task: its arguments are.
+  std::size_t actor = 0;  // call, find: the step that made it. SIZE_MAX: it may be somebody's.
+  bool get = false;       // Its result is waited for at once.
+  bool large = false;     // put: in the store. task: its arguments are.
   std::int32_t max_retries = 0;
   std::int64_t cpu = 10'000;
   bool gpu = false;
+  std::uint32_t results = detail::kOneResult;
+  std::string name;              // actor, find: empty if it has none.
+  bool shared = false;           // actor: whoever comes first makes it, the others find it.
+  std::int32_t concurrency = 1;  // actor: calls at a time.
+  std::int32_t unread = 0;       // stream: so many items may be unread; 0: any number.
+
+  std::uint32_t parts() const { return results == detail::kOneResult ? 1 : results; }
+  /// It has a value for who asks.
+  bool valued() const { return kind <= StepKind::put || kind == StepKind::call; }
 };
 
 struct Plan {
@@ -47,19 +58,10 @@ struct Plan {
   std::uint64_t microseconds = 0;
   std::uint32_t items = 0;  // As a stream.
   bool throws = false;
-  bool flaky = false;  // It throws on its first attempt only, and asks for another.
-  bool large = false;  // Its result goes into the store.
-  bool boxes = false;  // Its result refers to the result of its last step.
-};
-
-struct ProgramLimits {
-  std::uint64_t depth = 3;      // Of tasks that submit tasks.
-  std::uint64_t steps = 4;      // Of one task.
-  std::uint64_t throwing = 20;  // In 1,000.
-  std::uint64_t large = 100;
-  std::uint64_t gpu = 0;
-  bool actors = true;
-  bool streams = true;
+  bool flaky = false;      // It throws on its first attempt only, and asks for another.
+  bool large = false;      // Its result goes into the store.
+  bool boxes = false;      // Its result refers to the result of its last step.
+  bool coroutine = false;  // It holds no worker while it waits.
 };
 
 /// The program of a part of another one; one step less deep.
@@ -87,6 +89,14 @@ constexpr std::uint64_t put_value(std::uint64_t program) { return mixed(program,
 constexpr std::uint64_t item_value(std::uint64_t program, std::uint64_t item) {
   return mixed(program, 0x17e3 + item);
 }
+/// One of several results of a task that computed `value`.
+constexpr std::uint64_t part_value(std::uint64_t value, std::uint32_t results, std::uint32_t part) {
+  return results == detail::kOneResult ? value : mixed(value, 0x9a27 + part);
+}
+/// Which of the results of an earlier step a step takes as its argument.
+constexpr std::uint32_t part_needed(std::uint64_t program, std::uint32_t parts) {
+  return static_cast<std::uint32_t>(program / 64 % parts);
+}
 
 /// What the steps make, and what the whole returns.
 struct Evaluation {
@@ -94,6 +104,7 @@ struct Evaluation {
   Outcome outcome;
 };
 Evaluation evaluate(std::uint64_t program, const Plan& plan, const std::vector<Outcome>& inputs,
-                    const ProgramLimits& limits, std::int32_t max_retries);
+                    const ProgramLimits& limits, std::int32_t max_retries,
+                    std::uint32_t results = detail::kOneResult);
 
 }  // namespace ray::sim

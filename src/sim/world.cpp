@@ -65,7 +65,25 @@ void World::trace(ClientId client, const char* direction, const std::string& wor
                words.c_str());
 }
 
-World::World(const SimOptions& given) : options(given), random(given.seed), node_(given.node) {
+namespace {
+
+detail::NodeLimits limits_of(const SimNode& given) {
+  detail::NodeLimits limits;
+  limits.total.cpu = given.num_cpus * 10'000;
+  limits.total.others["GPU"] = given.num_gpus * 10'000;
+  limits.prestart = given.prestart;
+  limits.workers_max = given.workers_max;
+  limits.store_bytes = given.store_bytes;
+  limits.segment_bytes = given.segment_bytes;
+  limits.pipeline_time = given.pipeline_time;
+  limits.full_grace = given.full_grace;
+  return limits;
+}
+
+}  // namespace
+
+World::World(const SimOptions& given)
+    : options(given), random(given.seed), limits_(limits_of(given.node)), node_(limits_) {
   report.digest = 0xcbf29ce484222325ULL;
 }
 
@@ -102,12 +120,6 @@ void World::send(ClientId from, Message message) {
 void World::deliver(ClientId from, const std::shared_ptr<Message>& message) {
   note(message->index(), from);
   if (options.trace) trace(from, "from", in_words(*message));
-  if (const auto* done = std::get_if<message::Done>(message.get()); done && done->checkpoint) {
-    const WireValue& state = *done->checkpoint;
-    const bool stored = state.kind == WireValue::Kind::stored;
-    std::uint64_t& saved = saved_[processes_.at(from)->actor];
-    saved = std::max(saved, stored ? read(state.place) : number_in(state.bytes));
-  }
   detail::Decisions decisions;
   node_.receive(from, std::move(*message), now, decisions);
   decide(decisions);
@@ -258,17 +270,6 @@ void World::began(const TaskSpec& spec, std::int32_t attempt) {
   }
 }
 
-void World::restored(std::uint64_t actor, std::uint64_t calls, bool anew) {
-  // A parent that threw may have dropped it, and makes another one of that name.
-  if (anew) saved_.erase(actor);
-  const std::uint64_t saved = saved_[actor];
-  if (calls != 0) count("resumed");
-  if (calls > saved) wrong("O8: an actor goes on from a state that it never had");
-  if (calls < saved && (calls != 0 || options.program.throwing == 0)) {
-    wrong("O8: an actor goes on from a state that is not its newest");
-  }
-}
-
 void World::sealed(std::uint64_t object, const WireValue& value) {
   Bytes said = value.bytes;
   said.push_back(static_cast<std::byte>(value.kind));
@@ -285,11 +286,11 @@ bool World::allowed(const Bytes& failure) const {
     case ErrorCode::worker_crashed:
       return crashes;
     case ErrorCode::actor_died:
-      return crashes || killed_any || memory_any || options.shut_down;
+      return actors_die();
     case ErrorCode::task_cancelled:
       return cancelled_any || options.shut_down;
     case ErrorCode::object_lost:
-      return options.disk_lost != 0;
+      return options.disk_lost != 0 && !options.program.rebuilds;
     case ErrorCode::object_store_full:
     case ErrorCode::out_of_disk:
       return options.node.store_bytes < 4'000'000 || options.disk_full != 0 ||
@@ -303,6 +304,23 @@ bool World::allowed(const Bytes& failure) const {
     default:
       return false;
   }
+}
+
+bool World::actors_die() const {
+  const bool crashes = options.crash != 0 || options.no_start != 0;
+  // A constructor's worker may be gone for other reasons than its own.
+  return crashes || killed_any || memory_any || forced_any || options.shut_down ||
+         options.node.workers_max < 40;
+}
+
+void World::cancelled(const Process& driver, std::vector<std::uint64_t> objects) {
+  count("cancel");
+  cancelled_any = true;
+  after(std::chrono::seconds(1), [this, &driver, objects = std::move(objects)] {
+    for (const std::uint64_t object : objects) {
+      if (driver.waits_for(object)) wrong("O1: a cancelled task is not released");
+    }
+  });
 }
 
 // --- the run ---
@@ -321,6 +339,7 @@ SimReport World::run() {
       decide(decisions);
     });
   }
+  if (options.cancel_storm != 0) arm_storm();
   while (!events_.empty() && report.wrong.empty()) {
     const Event event = events_.top();
     events_.pop();
@@ -341,6 +360,15 @@ SimReport World::run() {
   }
   if (report.wrong.empty()) check_end();
   return report;
+}
+
+void World::arm_storm() {
+  after(NodeTime(static_cast<std::int64_t>(random.below(20'000))), [this] {
+    Process& driver = *processes_[detail::kDriverClient];
+    if (driver.finished()) return;
+    driver.cancel_one(random);
+    if (report.counts["cancel"] < options.cancel_storm) arm_storm();
+  });
 }
 
 std::string World::workers_in_words() const {
@@ -383,9 +411,9 @@ void World::check_end() {
   expect("bytes on disk", counts.spilled_bytes, 0);
   expect("spills", disk_.size(), 0);
   const detail::Demand available = node_.available();
-  if (!(available == options.node.total)) {
+  if (!(available == limits_.total)) {
     wrong("O5: resources did not come back: CPU " + std::to_string(available.cpu) + " of " +
-          std::to_string(options.node.total.cpu));
+          std::to_string(limits_.total.cpu));
   }
 }
 
@@ -404,17 +432,16 @@ SimOptions options_of(std::uint64_t seed) {
   Random random(mixed(seed, 0x0b7));
   SimOptions options;
   options.seed = seed;
-  detail::NodeLimits& node = options.node;
-  node.total.cpu = static_cast<std::int64_t>(2 + random.below(4)) * 10'000;
-  node.total.others["GPU"] = 10'000;
+  SimNode& node = options.node;
+  node.num_cpus = static_cast<std::int64_t>(2 + random.below(4));
   node.prestart = static_cast<std::uint32_t>(random.below(4));
-  node.workers_max = 400;
-  node.store_bytes = 1 << 30;
-  node.segment_bytes = 1 << 20;
   node.pipeline_time = std::chrono::microseconds(random.below(2) * 500);
-  node.full_grace = std::chrono::milliseconds(500);
   if (random.chance(400)) options.program.throwing = 0;
-  if (random.chance(250)) options.program.gpu = 100;
+  if (random.chance(250)) {
+    // Nobody tells the node what a coroutine waits for that holds what another task asks for.
+    options.program.gpu = 100;
+    options.program.coroutines = 0;
+  }
   if (random.chance(300)) options.program.streams = false;
   options.program.depth = 2 + random.below(2);
   options.steps = 6 + random.below(12);
@@ -440,7 +467,24 @@ SimOptions options_of(std::uint64_t seed) {
   if (all && random.chance(200)) options.no_segment = 50;
   if (random.chance(300)) options.echo = 100;
   if (random.chance(60)) options.shut_down = true;
-  if (random.chance(100)) node.workers_max = 6;
+  // With few workers all may wait; only coroutines are not seen to.
+  if (random.chance(100)) {
+    node.workers_max = 6;
+    options.program.coroutines = 0;
+  }
+  if (kind == 3) {
+    // Objects get lost, and what made them as well; nothing else is wrong.
+    options.program.rebuilds = true;
+    options.program.actors = options.program.streams = false;
+    options.program.throwing = options.cancel = 0;
+    options.program.large = 900;
+    options.disk_lost = 50 + random.below(200);
+    options.drop = 400;
+    node.store_bytes = 1'500'000 + random.below(1'000'000);
+    node.workers_max = 400;
+    options.no_start = 0;
+    options.shut_down = false;
+  }
   return options;
 }
 

@@ -2,7 +2,7 @@
 // many from RAY_SIM_FIRST=… on.
 #include "support/catch.hpp"
 
-#include "sim/simulator.hpp"
+#include <ray/sim/simulator.hpp>
 
 #include "api/probes.hpp"
 
@@ -53,7 +53,7 @@ TEST_CASE("whatever fails, every reference ends in its value or in a failure", "
     // A world in which nothing happens would find nothing.
     for (const char* what :
          {"began", "crash", "kill", "nested", "recall", "spill", "restore", "lost", "memory",
-          "value", "failed", "state", "large state", "resumed"}) {
+          "suspended", "named", "found", "not found", "cancel", "value", "failed"}) {
       CHECK(counts[what] > 0);
     }
   }
@@ -65,5 +65,42 @@ TEST_CASE("the same seed gives the same course of events", "[sim]") {
     const auto again = ray::sim::simulate(ray::sim::options_of(seed));
     CHECK(once.digest == again.digest);
     CHECK(once.events == again.events);
+  }
+}
+
+TEST_CASE("of 100,000 cancels at random moments each releases who waits within a second", "[sim]") {
+  const auto enough = static_cast<std::uint64_t>(probes::scaled(100'000));
+  std::uint64_t cancels = 0;
+  for (std::uint64_t seed = 1; cancels < enough; ++seed) {
+    ray::sim::SimOptions options = ray::sim::options_of(seed);
+    options.shut_down = false;
+    options.steps = 100;
+    options.cancel_storm = 2000;
+    const ray::sim::SimReport report = ray::sim::simulate(options);
+    INFO("seed " << seed);
+    REQUIRE(report.wrong == "");
+    REQUIRE(report.counts.at("cancel") > 0);
+    cancels += report.counts.at("cancel");
+  }
+}
+
+TEST_CASE("whatever is lost is made again, as far back as it takes", "[sim]") {
+  std::uint64_t lost = 0;
+  for (std::uint64_t seed = 1; lost < 100; ++seed) {
+    ray::sim::SimOptions options;
+    options.seed = seed;
+    options.steps = 30;
+    options.node.store_bytes = 1'500'000;
+    options.program.throwing = 0;
+    options.program.large = 900;
+    options.program.actors = options.program.streams = false;
+    options.program.rebuilds = true;
+    options.disk_lost = 150;
+    options.drop = 600;
+    ray::sim::SimReport report = ray::sim::simulate(options);
+    INFO("seed " << seed);
+    REQUIRE(report.wrong == "");
+    CHECK(report.counts["failed"] == 0);
+    lost += report.counts["lost"];
   }
 }
