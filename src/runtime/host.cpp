@@ -11,7 +11,9 @@
 #include <ray/task/record_types.hpp>
 #include <ray/task/values.hpp>
 
+#include "runtime/failures.hpp"
 #include "runtime/parker.hpp"
+#include "task/failure_codec.hpp"
 #include "task/message_codec.hpp"
 
 namespace ray::detail {
@@ -113,11 +115,36 @@ void Host::perform(decision::Send&& send) {
   }
   show_places(worker, send.message);
   scratch_.clear();
-  encode(send.message, scratch_);
+  try {
+    encode(send.message, scratch_);
+  } catch (const SerializationError&) {
+    cannot_send(send.to, send.message);
+    return;
+  }
   if (std::holds_alternative<message::Run>(send.message)) memory_.wake();
   if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
     worker.child.kill();  // It reads nothing for long: it is lost.
   }
+}
+
+/// Requires: mutex_. In a handler: what a message may hold is too little for this one.
+void Host::cannot_send(ClientId client, const Message& message) {
+  const auto* run = std::get_if<message::Run>(&message);
+  if (run == nullptr) {
+    workers_.at(client)->child.kill();
+    return;
+  }
+  // The task fails, as one does whose worker cannot read it.
+  const std::uint64_t id = run->task->id();
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes = encode_failure(parts_of(*make_failure(std::current_exception(), "")));
+  node_.receive(client, message::Began{id}, now(), decisions_);
+  message::Done done;
+  done.task = id;
+  done.attempt = run->attempt;
+  done.values.push_back(std::move(value));
+  node_.receive(client, std::move(done), now(), decisions_);
 }
 
 bool Host::poll() {

@@ -74,6 +74,7 @@ private:
   // All below require mutex_, unless said.
   void carry_out();
   void perform(decision::Send&& send);
+  void cannot_send(ClientId client, const Message& message);
   void perform(decision::StartWorker&& start);
   void perform(decision::KillWorker&& kill);
   void perform(decision::MakeSegment&& make);
