@@ -261,7 +261,7 @@ private:
   std::deque<message::Run> nested_;  // On top of the task that is blocked.
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
-  int away_ = 0;  // What tasks left behind waits, so often.
+  int away_ = 0;                                    // What tasks left behind waits, so often.
   bool exit_ = false;
 
   ArrayRooms rooms_;

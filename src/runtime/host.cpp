@@ -15,6 +15,7 @@
 #include "runtime/parker.hpp"
 #include "task/failure_codec.hpp"
 #include "task/message_codec.hpp"
+#include "task/timespec.hpp"
 
 namespace ray::detail {
 
@@ -148,12 +149,8 @@ void Host::cannot_send(ClientId client, const Message& message) {
 }
 
 bool Host::poll() {
-  const std::thread::id me = std::this_thread::get_id();
-  std::thread::id nobody{};
-  const bool nested = poller_.load(std::memory_order_relaxed) == me;
-  if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
-    return false;
-  }
+  const ReaderRole::Turn turn(reader_);
+  if (!turn) return false;
   bool any = false;
   {
     const std::lock_guard lock(mutex_);
@@ -166,7 +163,6 @@ bool Host::poll() {
     if (delivering_.empty()) std::swap(delivering_, inbox_);
   }
   any |= deliver();
-  if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
   return any;
 }
 
@@ -184,7 +180,7 @@ void Host::look_at_clock() {
   }
 }
 
-/// By the poller. One at a time: what one leads to may wait, and then the thread goes on with the
+/// By the reader. One at a time: what one leads to may wait, and then the thread goes on with the
 /// next.
 bool Host::deliver() {
   bool any = false;
@@ -199,24 +195,14 @@ bool Host::deliver() {
 
 // --- sleeping ---
 
-/// What workers are to do when they write: nothing while somebody looks anyway, ring while somebody
-/// sleeps, and ring for what is urgent otherwise. False if there is something to read already.
+/// False if there is something to read already.
 bool Host::settle() {
   bool quiet = inbox_.empty();
   for (auto& [client, worker] : workers_) quiet &= settle(worker->link);
   return quiet;
 }
 
-bool Host::settle(Link& link) {
-  if (attending_ > 0) {
-    link.awake(false);
-  } else if (!rests_.empty()) {
-    return link.prepare_sleep();
-  } else {
-    link.set_away();
-  }
-  return true;
-}
+bool Host::settle(Link& link) { return link.set_readers(attending_ > 0, !rests_.empty()); }
 
 void Host::attend(bool begins) {
   const std::lock_guard lock(mutex_);
@@ -244,8 +230,7 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
       rest = std::min<std::chrono::nanoseconds>(rest, *node_deadline - time.time_since_epoch());
     }
     rest = std::max(rest, std::chrono::nanoseconds(0));
-    const timespec wait{.tv_sec = static_cast<time_t>(rest.count() / 1'000'000'000),
-                        .tv_nsec = static_cast<long>(rest.count() % 1'000'000'000)};
+    const timespec wait = to_timespec(rest);
     pollfd watched[2] = {{.fd = watch_.number(), .events = POLLIN, .revents = 0},
                          {.fd = bell, .events = POLLIN, .revents = 0}};
     ::ppoll(watched, 2, &wait, nullptr);

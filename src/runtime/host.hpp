@@ -20,6 +20,7 @@
 #include "runtime/log_reader.hpp"
 #include "runtime/memory_monitor.hpp"
 #include "runtime/node.hpp"
+#include "runtime/reader_role.hpp"
 #include "runtime/spawner.hpp"
 #include "store/segment.hpp"
 #include "store/spill_file.hpp"
@@ -125,8 +126,8 @@ private:
   Spawner spawner_;
   LogReader logs_;
 
-  std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
-  std::deque<Message> delivering_;         // The poller's: what was in the inbox.
+  ReaderRole reader_;
+  std::deque<Message> delivering_;  // The reader's: what was in the inbox.
 
   std::optional<SpillFile> spill_;
   std::mutex chores_mutex_;

@@ -158,7 +158,7 @@ struct Node::State {
     ClientId client;
     std::uint64_t object;
   };
-  IdMap<Fetching> fetchings;  // By bringing.
+  IdMap<Fetching> fetchings;                   // By bringing.
   std::map<std::uint64_t, ClientId> promises;  // Objects that were put, and who sends their values.
   /// Workers that do nothing until an object that got lost is made again.
   std::set<std::pair<ClientId, std::uint64_t>> waiting_fetches;

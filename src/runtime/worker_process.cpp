@@ -21,7 +21,9 @@
 
 #include "runtime/host.hpp"
 #include "runtime/parts.hpp"
+#include "runtime/reader_role.hpp"
 #include "task/message_codec.hpp"
+#include "task/timespec.hpp"
 
 namespace ray::detail {
 
@@ -45,12 +47,8 @@ public:
   }
 
   bool poll() override {
-    const std::thread::id me = std::this_thread::get_id();
-    std::thread::id nobody{};
-    const bool nested = poller_.load(std::memory_order_relaxed) == me;
-    if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
-      return false;
-    }
+    const ReaderRole::Turn turn(reader_);
+    if (!turn) return false;
     bool any = false;
     for (;;) {
       std::optional<Message> message;
@@ -66,7 +64,6 @@ public:
       any = true;
       receiver_->receive(std::move(*message));
     }
-    if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
     return any;
   }
 
@@ -93,8 +90,7 @@ public:
       if (deadline != nullptr) {
         const auto left = std::max<std::chrono::nanoseconds>(*deadline - Clock::now(),
                                                              std::chrono::nanoseconds(0));
-        rest.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
-        rest.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
+        rest = to_timespec(left);
       }
       ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
       if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
@@ -124,17 +120,8 @@ private:
            std::holds_alternative<message::Fetch>(message);
   }
 
-  /// See Host::settle. Requires: link_mutex_.
-  bool settle() {
-    if (attending_ > 0) {
-      link_.awake(false);
-    } else if (!sleepers_.empty()) {
-      return link_.prepare_sleep();
-    } else {
-      link_.set_away();
-    }
-    return true;
-  }
+  /// Requires: link_mutex_.
+  bool settle() { return link_.set_readers(attending_ > 0, !sleepers_.empty()); }
 
   std::span<std::byte> bytes_of(const Place& place, std::shared_ptr<void>& memory) {
     const std::lock_guard lock(segments_mutex_);
@@ -186,7 +173,7 @@ private:
   std::mutex link_mutex_;
   int attending_ = 0;              // Guarded by link_mutex_.
   std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
-  std::atomic<std::thread::id> poller_{};
+  ReaderRole reader_;
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
 };

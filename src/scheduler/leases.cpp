@@ -146,9 +146,8 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   const std::int64_t charge = charge_of(worker);
   free_cpu_ += worker.charge - charge;
   worker.charge = charge;
-  const bool idle =
-      worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.has_task() &&
-      !worker.away;
+  const bool idle = worker.phase == PoolWorker::Phase::ready && worker.actor == 0 &&
+                    !worker.has_task() && !worker.away;
   if (idle && !worker.idle) {
     worker.since = now;
     worker.recalled = false;
