@@ -28,11 +28,11 @@
 
 namespace ray::detail {
 
-/// What stands beside a segment's descriptor on a worker's socket.
+/// What stands beside a segment's descriptor on a worker's socket; without one, that it is gone.
 struct SegmentRecord {
   std::uint32_t segment = 0;
   std::uint32_t writes = 0;  // 1: the worker is its only writer.
-  std::uint64_t size = 0;    // 0: no such record.
+  std::uint64_t size = 0;    // 0: the segment is gone.
 
   static SegmentRecord read(std::span<const std::byte> bytes);
 };

@@ -27,7 +27,16 @@ void Host::perform(decision::MakeSegment&& make) {
   node_.segment_made(make.segment, made, now(), decisions_);
 }
 
-void Host::perform(decision::DropSegment&& drop) { segments_.erase(drop.segment); }
+/// Whoever has it mapped keeps its memory: they are told. One whose socket is full keeps it.
+void Host::perform(decision::DropSegment&& drop) {
+  segments_.erase(drop.segment);
+  const SegmentRecord record{.segment = drop.segment, .writes = 0, .size = 0};
+  for (auto& [client, worker] : workers_) {
+    if (worker->segments.erase(drop.segment) == 0) continue;
+    SystemFault fault;
+    worker->link.socket().send(std::as_bytes(std::span(&record, 1)), -1, fault);
+  }
+}
 
 void Host::perform(decision::Spill&& spill) {
   const std::span<std::byte> bytes = room(spill.place);

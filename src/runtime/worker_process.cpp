@@ -85,7 +85,7 @@ public:
     if (bell >= 0) {
       pollfd watched[3] = {{.fd = link_.bell(), .events = POLLIN, .revents = 0},
                            {.fd = bell, .events = POLLIN, .revents = 0},
-                           {.fd = link_.socket().number(), .events = 0, .revents = 0}};  // Its end.
+                           {.fd = link_.socket().number(), .events = POLLIN, .revents = 0}};
       timespec rest{};
       if (deadline != nullptr) {
         const auto left = std::max<std::chrono::nanoseconds>(*deadline - Clock::now(),
@@ -95,6 +95,7 @@ public:
       ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
       if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
       parker.rest_ends();
+      if ((watched[2].revents & POLLIN) != 0) take_segments();
     }
     const std::lock_guard lock(link_mutex_);
     std::erase(sleepers_, &parker);
@@ -127,7 +128,7 @@ private:
     const std::lock_guard lock(segments_mutex_);
     const auto until = Clock::now() + kSegmentWithin;
     while (!segments_.contains(place.segment)) {
-      if (!take_segment() && Clock::now() > until) {
+      if (!take_segment(100) && Clock::now() > until) {
         throw Error("ray: segment " + std::to_string(place.segment) +
                     " of the object store was not handed over");
       }
@@ -142,10 +143,21 @@ private:
                        static_cast<std::size_t>(place.size));
   }
 
-  /// Reads one record of the socket; false if none came within a moment.
-  bool take_segment() {
+  /// What was shown already, and what is gone: its memory is free when nobody maps it.
+  void take_segments() {
+    const std::unique_lock lock(segments_mutex_, std::try_to_lock);
+    if (!lock) return;  // Who has it reads them.
+    try {
+      while (take_segment(0)) {
+      }
+    } catch (const Error&) {  // Told to whoever needs it.
+    }
+  }
+
+  /// Reads one record of the socket; false if none came in that time.
+  bool take_segment(int milliseconds) {
     pollfd watched{.fd = link_.socket().number(), .events = POLLIN, .revents = 0};
-    ::poll(&watched, 1, 100);
+    ::poll(&watched, 1, milliseconds);
     std::byte buffer[UnixSocket::kRecordMax];
     UnixSocket::Record record;
     SystemFault fault;
@@ -158,7 +170,10 @@ private:
         return false;
     }
     const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
-    if (segment.size == 0) return false;
+    if (segment.size == 0) {
+      segments_.erase(segment.segment);
+      return true;
+    }
     const MemoryAccess access = segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
