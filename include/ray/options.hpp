@@ -113,10 +113,9 @@ struct ActorOptions {
   std::string name = {};       ///< At most 256 bytes, as that of a concurrency group.
   bool get_if_exists = false;  ///< With `name`: the running actor of that name, if there is one.
   Lifetime lifetime = Lifetime::owner;
-  int max_restarts = 0;  ///< After its death; -1: for ever.
-  int max_task_retries =
-      0;  ///< Of calls that had begun then; -1: for ever. 0: each runs once at most.
-  int max_concurrency = 0;  ///< Calls at once; 0: one, while coroutine methods interleave.
+  int max_restarts = 0;      ///< After its death; -1: for ever.
+  int max_task_retries = 0;  ///< Of calls that had begun; -1: for ever, 0: each begins once.
+  int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
   std::map<std::string, int> concurrency_groups = {};
   int max_pending_calls = -1;  ///< Made and not ended, those that run included; -1: no limit.
   /// Where the class has checkpoint() and max_restarts is not 0: after how many calls that can
