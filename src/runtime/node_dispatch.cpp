@@ -88,10 +88,7 @@ void Node::State::start_workers() {
 
 void Node::State::recall_for_idle() {
   if (leases.idle() == 0 || queue.ready() != 0 || leases.free_cpu() < kPlainCpu) return;
-  const auto client = leases.with_most_ahead();
-  if (!client) return;
-  leases.recall(*client);
-  send(*client, message::Recall{});
+  if (const auto client = leases.with_most_ahead()) recall(*client);
 }
 
 void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {

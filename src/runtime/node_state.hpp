@@ -314,6 +314,7 @@ struct Node::State {
   void task_lost_worker(TaskEntry& entry, const std::string& how, const PoolWorker& worker);
   void inherit(ClientId client, const std::vector<TaskEntry*>& heirs);
   void unblock(TaskEntry& entry);
+  void recall(ClientId client);
   bool relieve_memory();
   void tick();
   std::optional<ClientId> spare_worker() const;

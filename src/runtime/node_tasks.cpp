@@ -31,8 +31,11 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   if (!accept(from, spec.arguments)) return;
   const std::uint64_t id = spec.id();
   TaskEntry* known = find_task(id);
-  const bool made =
-      spec.results != kStreamResults && objects.contains(result_id(id, spec.results, 0));
+  // If only some of its results are left, it runs for the others.
+  bool made = result_count(spec) != 0;
+  for (std::uint32_t i = 0; made && i < result_count(spec); ++i) {
+    made = objects.contains(result_id(id, spec.results, i));
+  }
   if (known != nullptr || made || actors.find(id) != nullptr) {
     discard(from, spec.arguments);
     if (known != nullptr && known->spec->function != spec.function) {

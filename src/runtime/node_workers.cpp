@@ -37,13 +37,18 @@ void Node::State::handle(ClientId from, message::Blocked& said) {
   entry->awaits->order = ++order;
   blocked.emplace(entry->awaits->order, said.task);
   // What it was sent ahead is for others now, or for itself to run on top.
-  if (const PoolWorker* worker = leases.find(from); !worker->sent.empty() && !worker->recalled) {
-    leases.recall(from);
-    send(from, message::Recall{});
-  }
+  recall(from);
   if (said.may_nest) nest_awaited(*entry, from);
   look_for_circle(*entry);
   dispatch_needed = true;
+}
+
+/// What was sent there and has not begun comes back.
+void Node::State::recall(ClientId client) {
+  const PoolWorker* worker = leases.find(client);
+  if (worker == nullptr || worker->sent.empty() || worker->recalled) return;
+  leases.recall(client);
+  send(client, message::Recall{});
 }
 
 void Node::State::handle(ClientId from, message::Unblocked& said) {

@@ -133,7 +133,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
 
 std::optional<std::size_t> Leases::ahead_of(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || worker.actor != 0 || !worker.has_task() ||
-      worker.recalled || worker.closed || worker.away || worker.is_blocked()) {
+      worker.recalled || worker.closed || worker.away || worker.lends || worker.is_blocked()) {
     return std::nullopt;
   }
   // A lease for something other than one CPU is for one task.
@@ -146,9 +146,8 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   const std::int64_t charge = charge_of(worker);
   free_cpu_ += worker.charge - charge;
   worker.charge = charge;
-  const bool idle =
-      worker.phase == PoolWorker::Phase::ready && worker.actor == 0 && !worker.has_task() &&
-      !worker.away;
+  const bool idle = worker.phase == PoolWorker::Phase::ready && worker.actor == 0 &&
+                    !worker.has_task() && !worker.away;
   if (idle && !worker.idle) {
     worker.since = now;
     worker.recalled = false;

@@ -402,7 +402,9 @@ bool Process::advance_gather(Frame& frame) {
 
 bool Process::advance_compute(Frame& frame) {
   frame.at = Frame::At::finish;
-  if (frame.plan.throws || (frame.plan.flaky && frame.attempt == 0)) {
+  // One that was given up may run for the first time with a later attempt.
+  const bool early = frame.attempt == 0 || frame.spec.max_retries == 0;
+  if (frame.plan.throws || (frame.plan.flaky && early)) {
     frame.throws_again = frame.plan.flaky;
     fail(frame, simple_failure(ErrorCode::task, std::to_string(frame.program)));
   }

@@ -53,7 +53,7 @@ SimOptions options_of(std::uint64_t seed) {
     // Objects get lost, and what made them as well; nothing else is wrong.
     options.program.rebuilds = true;
     options.program.actors = options.program.streams = false;
-    options.program.throwing = options.cancel = 0;
+    options.program.throwing = options.program.gpu = options.cancel = 0;
     options.program.large = 900;
     options.disk_lost = 50 + random.below(200);
     options.drop = 400;

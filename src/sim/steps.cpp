@@ -137,8 +137,7 @@ void Process::end(Frame& frame) {
       }
     }
     if (again) {
-      const auto late = static_cast<std::int64_t>(world_.random.below(300'000));
-      world_.after(NodeTime(late), [this, done] { send(done); });
+      world_.echo(id_, done);
     }
     send(std::move(done));
     for (const Place& place : {frame.place, frame.result_place, frame.state_place}) {

@@ -52,6 +52,10 @@ std::string in_words(const Message& message) {
         }
         if constexpr (requires { said.attempt; }) words += " try " + std::to_string(said.attempt);
         if constexpr (requires { said.nested; }) words += said.nested ? " nested" : "";
+        if constexpr (requires { said.awaited; }) {
+          words += said.suspended ? " for" : " no more";
+          if (said.suspended) add(said.awaited);
+        }
       },
       message);
   return words;
@@ -131,6 +135,17 @@ void World::deliver(ClientId from, const std::shared_ptr<Message>& message) {
   decide(decisions);
 }
 
+void World::echo(ClientId from, const message::Done& done) {
+  const std::uint64_t sent = sent_[done.task];
+  const auto late =
+      std::max(last_from_[from], now) - now + latency() + latency() * random.below(99);
+  after(late, [this, from, done, sent] {
+    // A task that was given up and is submitted once more has its first attempt again.
+    if (sent_[done.task] != sent || processes_.at(from)->dead) return;
+    deliver(from, std::make_shared<Message>(done));
+  });
+}
+
 void World::decide(detail::Decisions& decisions) {
   for (detail::Decision& each : decisions) carry_out(each);
   arm_tick();
@@ -154,6 +169,7 @@ void World::carry_out(detail::Decision& each) {
     const ClientId to = send_it->to;
     const NodeTime at = std::max(last_to_[to], now + latency());
     last_to_[to] = at;
+    if (const auto* run = std::get_if<message::Run>(&send_it->message)) ++sent_[run->task->id()];
     note(send_it->message.index(), to);
     if (options.trace) trace(to, "          to", in_words(send_it->message));
     const auto shared = std::make_shared<Message>(std::move(send_it->message));
@@ -267,7 +283,7 @@ void World::began(const TaskSpec& spec, std::int32_t attempt) {
   // A parent that runs once more finds its children. Not so where it threw and gave them up, where
   // it was a stream whose reader died, and where a forced cancel took others along.
   const bool strict = options.program.throwing == 0 && options.disk_lost == 0 && !forced_any;
-  const bool deaths = options.crash != 0 || memory_any;
+  const bool deaths = options.crash != 0 || memory_any || killed_any;
   if (!strict || (deaths && options.program.streams)) return;
   if (same_again) wrong("O3: an attempt was made twice");
   if (spec.kind == detail::TaskKind::actor_creation || spec.max_retries < 0) return;

@@ -202,6 +202,8 @@ public:
   void began(const TaskSpec& spec, std::int32_t attempt);
   void restored(std::uint64_t actor, std::uint64_t calls, bool anew);
   void sealed(std::uint64_t object, const WireValue& value);
+  /// It comes to the node once more, later.
+  void echo(ClientId from, const detail::message::Done& done);
   bool allowed(const Bytes& failure) const;
   /// Whether actors may end before their last handle.
   bool actors_die() const;
@@ -251,6 +253,7 @@ private:
   std::uint64_t handles_ = 0;
   std::map<std::uint64_t, std::uint64_t> begun_;  // How often, by task.
   std::set<std::pair<std::uint64_t, std::int32_t>> attempts_;
+  std::map<std::uint64_t, std::uint64_t> sent_;   // Runs of a task.
   std::map<std::uint64_t, std::uint64_t> saved_;  // The state that came to the node, by actor.
   std::map<std::uint64_t, Bytes> told_;           // What was told of an object first.
   std::optional<NodeTime> tick_at_;
