@@ -129,8 +129,7 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
     actor.state = ActorEntry::State::starting;
     actor.worker = client;
     run.checkpoint = actor.checkpoint;
-    leases.give_to_actor(client, id, entry.spec->demand.cpu,
-                         static_cast<std::size_t>(std::max(1, actor.spec.max_concurrency)));
+    leases.give_to_actor(client, id, entry.spec->demand.cpu, actor.spec.max_concurrency);
   }
   leases.send(client, leased);
   send(client, std::move(run));

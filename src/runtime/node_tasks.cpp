@@ -32,10 +32,9 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   const std::uint64_t id = spec.id();
   TaskEntry* known = find_task(id);
   // If only some of its results are left, it runs for the others.
-  bool made = result_count(spec) != 0;
-  for (std::uint32_t i = 0; made && i < result_count(spec); ++i) {
-    made = objects.contains(result_id(id, spec.results, i));
-  }
+  std::uint32_t left = 0;
+  while (left < result_count(spec) && objects.contains(result_id(id, spec.results, left))) ++left;
+  const bool made = left != 0 && left == result_count(spec);
   if (known != nullptr || made || actors.find(id) != nullptr) {
     discard(from, spec.arguments);
     if (known != nullptr && known->spec->function != spec.function) {

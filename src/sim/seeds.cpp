@@ -15,9 +15,7 @@ SimOptions options_of(std::uint64_t seed) {
   node.pipeline_time = std::chrono::microseconds(random.below(2) * 500);
   if (random.chance(400)) options.program.throwing = 0;
   if (random.chance(250)) {
-    // Nobody tells the node what a coroutine waits for that holds what another task asks for.
     options.program.gpu = 100;
-    options.program.coroutines = 0;
   }
   if (random.chance(300)) options.program.streams = false;
   options.program.depth = 2 + random.below(2);
@@ -44,11 +42,8 @@ SimOptions options_of(std::uint64_t seed) {
   if (all && random.chance(200)) options.no_segment = 50;
   if (random.chance(300)) options.echo = 100;
   if (random.chance(60)) options.shut_down = true;
-  // With few workers all may wait; only coroutines are not seen to.
-  if (random.chance(100)) {
-    node.workers_max = 6;
-    options.program.coroutines = 0;
-  }
+  // With few workers all may wait.
+  if (random.chance(100)) node.workers_max = 6;
   if (kind == 3) {
     // Objects get lost, and what made them as well; nothing else is wrong.
     options.program.rebuilds = true;
