@@ -198,7 +198,9 @@ private:
   bool runs_tasks_here() const;
   bool nests_here() const;
   bool left_waits();
+  std::uint64_t name_of_wait(const Object& object);
   bool has_nested();
+  bool has_errand();
   void run_nested();
   void run(message::Run&& run);
   void refuse(const message::Run& run, const std::exception_ptr& error);
@@ -261,7 +263,9 @@ private:
   std::deque<message::Run> nested_;  // On top of the task that is blocked.
   std::unordered_map<std::uint64_t, Task*> running_;
   std::unordered_map<std::uint64_t, Wait*> waits_;  // By the task that waits.
-  int away_ = 0;                                    // What tasks left behind waits, so often.
+  /// Of streams that were sent and have not begun.
+  std::unordered_map<std::uint64_t, std::uint32_t> early_credits_;
+  int away_ = 0;  // What tasks left behind waits, so often.
   bool exit_ = false;
 
   ArrayRooms rooms_;

@@ -152,7 +152,7 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
   const std::size_t named = size <= kIdsMax ? size : count == size ? kIdsMax : 0;
   blocked.count = static_cast<std::uint32_t>(std::min(count, named));
   blocked.may_nest = nests_here();
-  for (std::size_t i = 0; i < named; ++i) blocked.objects.push_back(objects[i]->task_id());
+  for (std::size_t i = 0; i < named; ++i) blocked.objects.push_back(name_of_wait(*objects[i]));
   wait.task = blocked.task;
   {
     const std::lock_guard lock(work_mutex_);
@@ -161,6 +161,15 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
   give_back_queue(false);
   send(std::move(blocked));
   return true;
+}
+
+/// An item that has not come is not known to the node: its stream stands for it.
+std::uint64_t Client::name_of_wait(const Object& object) {
+  if (object.ops->kind == ObjectKind::cell) {
+    const std::lock_guard lock(results_mutex_);
+    if (streams_.contains(~object.parent)) return ~object.parent;
+  }
+  return object.task_id();
 }
 
 /// What the last task of a worker left behind (a destructor) waits on the thread that runs tasks:

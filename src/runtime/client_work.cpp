@@ -83,7 +83,10 @@ void Client::on(message::Run&& run) {
   {
     const std::lock_guard lock(work_mutex_);
     taken = away_ == 0 || run.nested || run.task->creates;
-    if (taken) (run.nested ? nested_ : queue_).push_back(std::move(run));
+    if (taken) {
+      if (run.task->results == kStreamResults) early_credits_[id] = 0;
+      (run.nested ? nested_ : queue_).push_back(std::move(run));
+    }
   }
   if (taken) {
     wake_worker();
@@ -112,7 +115,10 @@ void Client::give_back_queue(bool asked) {
   message::GiveBack back;
   {
     const std::lock_guard lock(work_mutex_);
-    for (const message::Run& run : queue_) back.tasks.push_back(run.task->id());
+    for (const message::Run& run : queue_) {
+      back.tasks.push_back(run.task->id());
+      early_credits_.erase(run.task->id());
+    }
     queue_.clear();
   }
   // Who asks waits for an answer, though there is nothing left.
@@ -130,6 +136,7 @@ void Client::on(message::CancelTask&& cancel) {
     } else {
       const auto is_it = [&](const message::Run& run) { return run.task->id() == cancel.task; };
       if (std::erase_if(queue_, is_it) + std::erase_if(nested_, is_it) == 0) return;
+      early_credits_.erase(cancel.task);
     }
   }
   if (task == nullptr) {
@@ -204,23 +211,46 @@ void Client::run(message::Run&& run) {
   Task* task = nullptr;
   const std::exception_ptr error = thrown_by([&] { task = make_task(run); });
   if (error != nullptr) {
+    {
+      const std::lock_guard lock(work_mutex_);
+      early_credits_.erase(run.task->id());
+    }
     refuse(run, error);
     return;
   }
+  std::uint32_t credit = 0;
   {
     const std::lock_guard lock(work_mutex_);
     running_[run.task->id()] = task;
+    if (const auto early = early_credits_.extract(run.task->id())) credit = early.mapped();
   }
+  if (credit != 0) task->ops->codec->stream(task, false)->credit(credit);
   parts_.engine.run_task(task);
 }
 
 bool Client::has_nested() {
   if (works_for != this) return false;
+  if (has_errand()) return true;
   const std::lock_guard lock(work_mutex_);
   return !nested_.empty();
 }
 
+/// A coroutine goes on, and this thread is blocked: the node takes it that it runs on top.
+bool Client::has_errand() {
+  if (parts_.errand_count.load(std::memory_order_acquire) == 0 || !nests_here() ||
+      !room_on_stack(thread_context)) {
+    return false;
+  }
+  const std::lock_guard lock(work_mutex_);
+  return waits_.contains(thread_context.task()->task_id());
+}
+
 void Client::run_nested() {
+  if (Task* errand = has_errand() ? parts_.pop_errand() : nullptr) {
+    parts_.engine.run_chain(errand);
+    name_output(task_name(thread_context.task()));
+    return;
+  }
   message::Run next;
   {
     const std::lock_guard lock(work_mutex_);
@@ -239,7 +269,7 @@ void Client::run_nested() {
 void Client::suspended(Task* task, const Object* awaited) {
   const std::uint64_t id = task->task_id();
   send(message::Suspended{
-      .task = id, .suspended = true, .awaited = awaited != nullptr ? awaited->task_id() : id});
+      .task = id, .suspended = true, .awaited = awaited != nullptr ? name_of_wait(*awaited) : id});
 }
 
 void Client::resumed(Task* task, bool goes_on) {
@@ -255,6 +285,11 @@ void Client::yielded(Task* task, Object* item, std::uint32_t number) {
 }
 
 void Client::on(message::Credit&& credit) {
+  {
+    const std::lock_guard lock(work_mutex_);
+    const auto early = early_credits_.find(credit.task);
+    if (early != early_credits_.end()) early->second = std::max(early->second, credit.items);
+  }
   Task* task = find_running(credit.task);
   if (task == nullptr) return;
   // It stays as long as its task has not ended, which takes it out of `running_` first.

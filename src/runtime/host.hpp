@@ -88,6 +88,7 @@ private:
   bool read_link(ClientId client, WorkerEnd& worker, std::size_t most);
   void look_for_deaths();
   void show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes);
+  void seal_segment(WorkerEnd& writer, std::uint32_t segment);
   void show_places(WorkerEnd& worker, const Message& message);
   bool settle();
   bool settle(Link& link);
@@ -100,6 +101,7 @@ private:
   void later(std::function<void()> chore);
   void ring();
   void start_worker(ClientId client);
+  void populate_later(const std::weak_ptr<Segment>& segment, std::uint64_t from);
   bool is_busy();
   bool relieve_memory();
 

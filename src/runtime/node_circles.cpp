@@ -18,25 +18,33 @@ namespace {
 
 constexpr std::size_t kCircleLooksMax = 4096;
 constexpr std::size_t kTitlesMax = 16;
-constexpr std::size_t kCoroutinesMax = 1000;  // As Group::begun_max.
 
 }  // namespace
+
+/// Whether it is still to be made here.
+bool Node::State::is_to_come(std::uint64_t id, bool for_long) {
+  if (const ObjectEntry* object = find_object(id)) {
+    return object->state == ObjectState::pending && object->producer != 0;  // Or from outside.
+  }
+  // A stream's reader names its task. An item may be on its way, but not for long.
+  const TaskEntry* stream = find_task(id);
+  return stream != nullptr && stream->stream != nullptr && (for_long || !stream->at_worker());
+}
 
 bool Node::State::still_waits(const TaskEntry& entry, bool for_long) {
   const AwaitedSet& awaits = *entry.awaits;
   std::size_t there = 0;
-  for (const std::uint64_t id : awaits.objects) {
-    const ObjectEntry* object = find_object(id);
-    const bool pending = object != nullptr && object->state == ObjectState::pending;
-    if (pending && object->producer != 0) continue;  // Others come from outside.
-    // A stream's reader names its task. An item may be on its way, but not for long.
-    const TaskEntry* stream = object == nullptr ? find_task(id) : nullptr;
-    if (stream != nullptr && stream->stream != nullptr && (for_long || !stream->at_worker())) {
-      continue;
-    }
-    ++there;
-  }
+  for (const std::uint64_t id : awaits.objects) there += is_to_come(id, for_long) ? 0 : 1;
   return awaits.count != 0 && there < awaits.count;
+}
+
+/// Of a coroutine. The driver may read on at any time, and one that was cancelled ends soon.
+bool Node::State::sleeps_on(const TaskEntry& entry, bool for_long) {
+  if (entry.decided && !for_long) return false;
+  const bool for_reader = entry.awaited == entry.spec->id();
+  if (for_reader && (entry.stream == nullptr || entry.stream->reader == kDriverClient))
+    return false;
+  return is_to_come(entry.awaited, for_long);
 }
 
 /// An actor's calls that have begun in a group, and how many may.
@@ -210,9 +218,10 @@ void Node::State::look_for_circle(TaskEntry& start) {
   send(start.worker, message::Deadlock{start.spec->id(), why});
 }
 
-/// Whether a task is ready that lacks only a worker, or what blocked tasks hold.
+/// Whether a task is ready that lacks only a worker, or what blocked tasks hold. What an idle
+/// worker does not take is an actor, and a coroutine will come back to that worker.
 bool Node::State::lacks_what_is_blocked() {
-  if (queue.has_fitting(leases.free_cpu())) return leases.idle() == 0 && !leases.may_start();
+  if (queue.has_fitting(leases.free_cpu())) return !leases.may_start();
   std::vector<const Demand*> held;
   for (const auto& [number, id] : blocked) {
     const TaskEntry* entry = find_task(id);
@@ -247,12 +256,19 @@ void Node::State::look_for_stuck() {
   if (!stuck_since || stuck_newest != newest_order) stuck_since = now;
   stuck_newest = newest_order;
   const bool for_long = now >= *stuck_since + kStuckFor;
+  TaskEntry* newest = nullptr;
   for (const auto& [number, id] : blocked) {
-    const TaskEntry* entry = find_task(id);
+    TaskEntry* entry = find_task(id);
+    if (entry->asleep != 0) {
+      if (!sleeps_on(*entry, for_long)) return;
+      if (entry->awaited != id) newest = entry;  // Who waits for a reader cannot be told.
+      continue;
+    }
     // What runs on top of it waits as well, and keeps it from going on.
     const PoolWorker* worker = leases.find(entry->worker);
     if (!worker->stack.empty() && worker->stack.back().task != id) continue;
     if (entry->awaits->told || !still_waits(*entry, for_long)) return;
+    newest = entry;
   }
   if (!lacks_what_is_blocked()) return;
   if (!waiting_fetches.empty()) {
@@ -266,17 +282,21 @@ void Node::State::look_for_stuck() {
     send(client, message::Fetched{id, std::move(none)});
     return;
   }
-  TaskEntry& newest = *find_task(blocked.rbegin()->second);
-  newest.awaits->told = true;
+  if (newest == nullptr) return;
+  if (newest->awaits != nullptr) newest->awaits->told = true;
+  newest->awaited = 0;
   const std::string why =
-      newest.reserved || leases.may_start() || leases.idle() != 0
-          ? "the tasks that are ready to run ask for resources that tasks hold which wait in "
-            "get(); "
-            "ask for them only where nothing is waited for"
-          : "all " + std::to_string(leases.size()) +
+      !queue.has_fitting(leases.free_cpu())
+          ? "the tasks that are ready to run ask for resources that tasks hold which wait in get() "
+            "or co_await; ask for them only where nothing is waited for"
+      : leases.idle() == 0
+          ? "all " + std::to_string(leases.size()) +
                 " worker processes wait in get() or belong to actors while tasks are ready to "
-                "run; raise the number of workers, or wait with co_await, which holds no worker";
-  send(newest.worker, message::Deadlock{newest.spec->id(), why});
+                "run; raise the number of workers, or wait with co_await, which holds no worker"
+          : "all " + std::to_string(leases.size()) +
+                " worker processes wait in get(), belong to actors or have coroutines that wait, "
+                "and an actor needs one of its own; raise the number of workers";
+  send(newest->worker, message::Deadlock{newest->spec->id(), why});
 }
 
 }  // namespace ray::detail

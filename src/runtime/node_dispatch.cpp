@@ -89,10 +89,7 @@ void Node::State::start_workers() {
 
 void Node::State::recall_for_idle() {
   if (leases.idle() == 0 || queue.ready() != 0 || leases.free_cpu() < kPlainCpu) return;
-  const auto client = leases.with_most_ahead();
-  if (!client) return;
-  leases.recall(*client);
-  send(*client, message::Recall{});
+  if (const auto client = leases.with_most_ahead()) recall(*client);
 }
 
 void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
@@ -139,8 +136,7 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
     actor.state = ActorEntry::State::starting;
     actor.worker = client;
     run.checkpoint = actor.checkpoint;
-    leases.give_to_actor(client, id, entry.spec->demand.cpu,
-                         static_cast<std::size_t>(std::max(1, actor.spec.max_concurrency)));
+    leases.give_to_actor(client, id, entry.spec->demand.cpu, actor.spec.max_concurrency);
   }
   leases.send(client, leased);
   send(client, std::move(run));

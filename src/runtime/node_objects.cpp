@@ -113,6 +113,7 @@ void Node::State::fetch(ClientId client, std::uint64_t id, ObjectEntry& object) 
     if (client != kDriverClient) {
       waiting_fetches.insert({client, id});
       leases.lend(client, true);
+      recall(client);  // It begins nothing until then: not even what makes the object.
       dispatch_needed = true;
     }
     return;

@@ -93,6 +93,7 @@ struct TaskEntry {
   std::unique_ptr<AwaitedSet> awaits;
   bool suspended = false;     // Its coroutine waits, for
   std::uint64_t awaited = 0;  // this (message::Suspended).
+  std::uint64_t asleep = 0;   // While it does: as AwaitedSet::order. 0: it does not.
   std::unique_ptr<StreamState> stream;
   std::shared_ptr<Bequest> bequest;
   std::unique_ptr<Lineage> lineage;  // While it is kept.
@@ -166,7 +167,8 @@ struct Node::State {
   std::unordered_set<ClientId> for_memory;       // Killed because memory was short.
   std::unordered_set<ClientId> for_cancel;       // Killed with the task that was cancelled.
   std::unordered_map<ClientId, Demand> leaving;  // Processes of dropped actors, and what they hold.
-  std::map<std::uint64_t, std::uint64_t> blocked;                 // Blocked tasks, the newest last.
+  /// Blocked tasks and coroutines that wait, the newest last.
+  std::map<std::uint64_t, std::uint64_t> blocked;
   std::unordered_map<ClientId, std::set<std::uint64_t>> streams;  // By reader.
   std::optional<message::Hello> driver;
   Bytes broken;                      // Why no worker can be used; empty if one can.
@@ -314,6 +316,7 @@ struct Node::State {
   void task_lost_worker(TaskEntry& entry, const std::string& how, const PoolWorker& worker);
   void inherit(ClientId client, const std::vector<TaskEntry*>& heirs);
   void unblock(TaskEntry& entry);
+  void recall(ClientId client);
   bool relieve_memory();
   void tick();
   std::optional<ClientId> spare_worker() const;
@@ -325,6 +328,8 @@ struct Node::State {
   bool lacks_what_is_blocked();
   bool all_wait() const;
   bool still_waits(const TaskEntry& entry, bool for_long);
+  bool sleeps_on(const TaskEntry& entry, bool for_long);
+  bool is_to_come(std::uint64_t object, bool for_long);
   bool what_it_waits_for(const TaskEntry& entry, std::vector<TaskEntry*>& tasks_found);
   struct InLine;
   InLine line_of(const ActorEntry& actor, std::uint32_t group);

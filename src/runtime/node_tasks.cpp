@@ -31,8 +31,10 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   if (!accept(from, spec.arguments)) return;
   const std::uint64_t id = spec.id();
   TaskEntry* known = find_task(id);
-  const bool made =
-      spec.results != kStreamResults && objects.contains(result_id(id, spec.results, 0));
+  // If only some of its results are left, it runs for the others.
+  std::uint32_t left = 0;
+  while (left < result_count(spec) && objects.contains(result_id(id, spec.results, left))) ++left;
+  const bool made = left != 0 && left == result_count(spec);
   if (known != nullptr || made || actors.find(id) != nullptr) {
     discard(from, spec.arguments);
     if (known != nullptr && known->spec->function != spec.function) {

@@ -37,13 +37,18 @@ void Node::State::handle(ClientId from, message::Blocked& said) {
   entry->awaits->order = ++order;
   blocked.emplace(entry->awaits->order, said.task);
   // What it was sent ahead is for others now, or for itself to run on top.
-  if (const PoolWorker* worker = leases.find(from); !worker->sent.empty() && !worker->recalled) {
-    leases.recall(from);
-    send(from, message::Recall{});
-  }
+  recall(from);
   if (said.may_nest) nest_awaited(*entry, from);
   look_for_circle(*entry);
   dispatch_needed = true;
+}
+
+/// What was sent there and has not begun comes back.
+void Node::State::recall(ClientId client) {
+  const PoolWorker* worker = leases.find(client);
+  if (worker == nullptr || worker->sent.empty() || worker->recalled) return;
+  leases.recall(client);
+  send(client, message::Recall{});
 }
 
 void Node::State::handle(ClientId from, message::Unblocked& said) {
@@ -58,6 +63,7 @@ void Node::State::handle(ClientId from, message::Unblocked& said) {
 }
 
 void Node::State::unblock(TaskEntry& entry) {
+  if (entry.asleep != 0) blocked.erase(std::exchange(entry.asleep, 0));
   if (entry.awaits == nullptr) return;
   blocked.erase(entry.awaits->order);
   entry.awaits.reset();
@@ -69,7 +75,9 @@ void Node::State::handle(ClientId from, message::Suspended& said) {
   TaskEntry* entry = find_task(said.task);
   if (entry == nullptr || entry->worker != from || entry->state != TaskState::running) return;
   log.moved(said.task, said.suspended ? ray::TaskState::suspended : ray::TaskState::running, now);
-  if (said.suspended) {
+  unblock(*entry);
+  const bool in_line = said.awaited == 0 && entry->spec->kind == TaskKind::actor_call;
+  if (said.suspended && !in_line) {
     leases.suspend(from, said.task, now);
   } else {
     leases.resume(from, said.task);
@@ -79,6 +87,8 @@ void Node::State::handle(ClientId from, message::Suspended& said) {
   entry->awaited = said.awaited;
   if (!said.suspended) return;
   if (said.awaited != 0) {
+    entry->asleep = ++order;
+    blocked.emplace(entry->asleep, said.task);
     look_for_circle(*entry);
   } else if (leases.find(from)->calls_blocked != 0) {
     if (const ActorEntry* actor = actors.find(entry->spec->actor)) look_at_lines(*actor);
@@ -165,6 +175,7 @@ void Node::State::worker_ended(ClientId client, const std::string& how) {
     (entry->state == TaskState::running ? begun : waiting).push_back(entry);
     if (entry->awaits != nullptr) blocked.erase(entry->awaits->order);
     entry->awaits.reset();
+    if (entry->asleep != 0) blocked.erase(std::exchange(entry->asleep, 0));
   };
   for (const LeasedTask& leased : worker->sent) collect(leased);
   for (const LeasedTask& leased : worker->stack) collect(leased);

@@ -178,6 +178,7 @@ private:
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
     segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
+    if (access == MemoryAccess::read_write) send(message::SegmentMapped{segment.segment});
     return true;
   }
 

@@ -1,6 +1,7 @@
 #include "scheduler/leases.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ray::detail {
 
@@ -108,7 +109,7 @@ std::optional<ClientId> Leases::oldest_idle() const {
 }
 
 bool Leases::is_lively(const PoolWorker& worker) const {
-  if (worker.phase != PoolWorker::Phase::ready || !worker.suspended.empty()) return true;
+  if (worker.phase != PoolWorker::Phase::ready) return true;
   if (worker.actor != 0) return worker.calls_go_on();
   if (worker.stack.empty()) return !worker.sent.empty();
   if (!worker.stack.back().blocked) return true;
@@ -133,7 +134,7 @@ std::int64_t Leases::charge_of(const PoolWorker& worker) const {
 
 std::optional<std::size_t> Leases::ahead_of(const PoolWorker& worker) const {
   if (worker.phase != PoolWorker::Phase::ready || worker.actor != 0 || !worker.has_task() ||
-      worker.recalled || worker.closed || worker.away || worker.is_blocked()) {
+      worker.recalled || worker.closed || worker.away || worker.lends || worker.is_blocked()) {
     return std::nullopt;
   }
   // A lease for something other than one CPU is for one task.
@@ -173,13 +174,15 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
 }
 
 void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu,
-                           std::size_t together) {
+                           std::int32_t max_concurrency) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return;
   if (is_lively(*worker)) --lively_;
   worker->actor = actor;
   worker->actor_cpu = cpu;
-  worker->together = together;
+  const auto limit = static_cast<std::size_t>(std::max(0, max_concurrency));
+  worker->together = std::max<std::size_t>(1, limit);
+  worker->begun_max = limit == 0 ? kCoroutinesMax : limit;
   --pool_;
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
@@ -246,6 +249,7 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
     if (const auto call = worker->calls.find(task); call != worker->calls.end()) {
       if (call->second.begun != PoolTime::zero()) --worker->calls_begun;
       if (call->second.blocked) --worker->calls_blocked;
+      if (call->second.suspended) --worker->calls_suspended;
       worker->calls.erase(call);
       found = true;
     }
@@ -332,10 +336,22 @@ void Leases::set_away(ClientId client, bool away, PoolTime now) {
   settle(*worker, now);
 }
 
+/// Of a call of an actor.
+bool Leases::set_suspended(PoolWorker& worker, std::uint64_t task, bool suspended) {
+  const auto call = worker.calls.find(task);
+  if (call == worker.calls.end() || call->second.begun == PoolTime::zero()) return false;
+  if (std::exchange(call->second.suspended, suspended) == suspended) return true;
+  if (is_lively(worker)) --lively_;
+  worker.calls_suspended += suspended ? 1 : std::size_t(-1);
+  if (is_lively(worker)) ++lively_;
+  settle(worker, worker.since);
+  return true;
+}
+
 bool Leases::suspend(ClientId client, std::uint64_t task, PoolTime now) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return false;
-  if (worker->actor != 0) return worker->calls.contains(task);
+  if (worker->actor != 0) return set_suspended(*worker, task, true);
   const auto it = find_leased(worker->stack, task);
   if (it == worker->stack.end() || it->blocked) return false;
   if (is_lively(*worker)) --lively_;
@@ -350,12 +366,13 @@ bool Leases::suspend(ClientId client, std::uint64_t task, PoolTime now) {
 bool Leases::resume(ClientId client, std::uint64_t task) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return false;
-  if (worker->actor != 0) return worker->calls.contains(task);
+  if (worker->actor != 0) return set_suspended(*worker, task, false);
   const auto it = worker->suspended.find(task);
   if (it == worker->suspended.end()) return false;
   if (is_lively(*worker)) --lively_;
   worker->stack.push_back(it->second);
-  worker->stack.back().nested = false;
+  // On top of one that is blocked, or next when that ends: so it comes about in the worker.
+  worker->stack.back().nested = worker->stack.size() > 1;
   worker->suspended.erase(it);
   if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);

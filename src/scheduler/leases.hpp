@@ -27,6 +27,8 @@ struct PoolLimits {
   PoolTime pipeline_time = std::chrono::microseconds(500);  // How long those may take.
 };
 
+constexpr std::size_t kCoroutinesMax = 1000;  // Calls of an actor that sets no limit to them.
+
 /// A task at a worker.
 struct LeasedTask {
   std::uint64_t task = 0;
@@ -35,7 +37,8 @@ struct LeasedTask {
   bool plain = false;    // It may be sent ahead to a busy worker.
   bool nested = false;   // Sent to be run on top of a task that is blocked.
   bool blocked = false;
-  bool waited = false;  // It was blocked or suspended: how long it took says little.
+  bool suspended = false;  // A coroutine among an actor's calls.
+  bool waited = false;     // It was blocked or suspended: how long it took says little.
   PoolTime begun{0};
   PoolTime expected{0};  // How long it takes, as far as known when it was sent.
 };
@@ -59,13 +62,17 @@ struct PoolWorker {
   IdMap<LeasedTask> calls;  // Sent, begun or not.
   std::size_t calls_begun = 0;
   std::size_t calls_blocked = 0;
-  std::size_t together = 1;  // So many calls at a time.
+  std::size_t calls_suspended = 0;
+  std::size_t together = 1;   // So many calls at a time,
+  std::size_t begun_max = 1;  // and so many with those that are suspended.
   std::int64_t actor_cpu = 0;
 
   bool has_task() const { return !sent.empty() || !stack.empty(); }
   /// It does something, or is about to: of an actor.
   bool calls_go_on() const {
-    return calls_begun > calls_blocked || (calls.size() > calls_begun && calls_begun < together);
+    const std::size_t executing = calls_begun - calls_suspended;
+    return executing > calls_blocked ||
+           (calls.size() > calls_begun && executing < together && calls_begun < begun_max);
   }
   bool is_blocked() const { return !stack.empty() && stack.back().blocked; }
 
@@ -103,7 +110,7 @@ public:
   std::optional<ClientId> oldest_starting() const;
   std::size_t pool() const noexcept { return pool_; }  // Not of actors, not ending.
   /// Has tasks, or is on its way in or out: something will happen. Workers that are blocked,
-  /// idle, or actors without a call do nothing of themselves.
+  /// idle, or actors without a call do nothing of themselves, nor do coroutines that wait.
   std::size_t lively() const noexcept { return lively_; }
   bool is_lively(const PoolWorker& worker) const;
 
@@ -118,8 +125,9 @@ public:
   // --- tasks ---
 
   std::int64_t free_cpu() const noexcept { return free_cpu_; }
-  /// The worker is an actor's from here on and charged `cpu`; `together`: its concurrency.
-  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu, std::size_t together);
+  /// The worker is an actor's from here on and charged `cpu`.
+  void give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cpu,
+                     std::int32_t max_concurrency);
   void send(ClientId client, const LeasedTask& task);
   /// False: it was not sent there.
   bool began(ClientId client, std::uint64_t task, PoolTime now);
@@ -154,6 +162,7 @@ private:
   /// After each change: its charge, and in which of the lists it stands.
   void settle(PoolWorker& worker, PoolTime now);
   std::int64_t charge_of(const PoolWorker& worker) const;
+  bool set_suspended(PoolWorker& worker, std::uint64_t task, bool suspended);
   std::optional<std::size_t> ahead_of(const PoolWorker& worker) const;
   void measure(const LeasedTask& task, PoolTime now);
 

@@ -71,7 +71,8 @@ void Process::go_on_beside() {
 
 bool Process::survives(const Frame& frame) {
   if (is_driver() || frame.at == Frame::At::end) return true;
-  if (!world_.random.chance(world_.options.crash)) return true;
+  // An actor that has a state to lose is more interesting.
+  if (!world_.random.chance(world_.options.crash * (calls_ != 0 ? 5 : 1))) return true;
   world_.count("crash");
   world_.crash(id_, "was killed by SIGKILL");
   return false;
@@ -85,11 +86,11 @@ void Process::later(Frame& frame, NodeTime time) {
   });
 }
 
-void Process::suspend(Frame& frame, std::vector<std::uint64_t> awaits) {
+void Process::suspend(Frame& frame, std::uint64_t awaited) {
   world_.count("suspended");
-  frame.awaits = std::move(awaits);
+  frame.awaited = awaited;
   frame.suspended = true;
-  send(message::Suspended{frame.spec.id(), true});
+  send(message::Suspended{frame.spec.id(), true, awaited});
   if (runs_beside()) return;
   beside_.push_back(stack_.back());
   stack_.pop_back();
@@ -99,12 +100,11 @@ void Process::resume_suspended() {
   const auto all = beside_;
   for (const auto& frame : all) {
     if (!frame->suspended) continue;
-    const bool there =
-        std::all_of(frame->awaits.begin(), frame->awaits.end(), [&](std::uint64_t id) {
-          const auto items = items_.find(id);
-          return known_[id].sealed || (items != items_.end() && !items->second.empty());
-        });
-    if (!there && !frame->cancelled) continue;
+    const auto known = known_.find(frame->awaited);
+    const auto items = items_.find(frame->awaited);
+    const bool there = frame->awaited == 0 || (known != known_.end() && known->second.sealed) ||
+                       (items != items_.end() && !items->second.empty());
+    if (!there && !frame->cancelled && frame->deadlock.empty()) continue;
     frame->suspended = false;
     send(message::Suspended{frame->spec.id(), false});
     if (runs_beside()) continue;
@@ -135,14 +135,17 @@ bool Process::advance(Frame& frame) {
       if (frame.plan.large && frame.spec.results != detail::kStreamResults && !reserve(frame)) {
         return false;
       }
-      if (frame.at != Frame::At::end) frame.at = Frame::At::end;
+      if (frame.at != Frame::At::end) frame.at = Frame::At::save;
       return true;
+    case Frame::At::save:
+      return advance_save(frame);
     default:
       return true;
   }
 }
 
 bool Process::advance_begin(Frame& frame) {
+  if (frame.checkpoint != 0 && !restore(frame)) return frame.at == Frame::At::end;
   std::vector<std::uint64_t> unpins;
   const auto number = [&](const WireValue& value, std::uint64_t id) {
     if (value.kind != WireValue::Kind::stored) return number_in(value.bytes);
@@ -174,7 +177,7 @@ bool Process::advance_items(Frame& frame) {
   const auto unread = static_cast<std::uint32_t>(frame.spec.backpressure);
   if (unread != 0 && frame.item >= unread && frame.item - unread >= credits_[frame.spec.id()]) {
     world_.count("no credit");
-    suspend(frame, {frame.spec.id()});
+    suspend(frame, frame.spec.id());
     return false;
   }
   message::Yielded yielded{frame.spec.id(), frame.item, {}};
@@ -250,16 +253,16 @@ bool Process::ask_for_actor(Frame& frame, const Step& step) {
     }
   }
   if (!frame.found) return false;
-  const std::uint64_t actor = *std::exchange(frame.found, std::nullopt);
+  const std::uint64_t found = *std::exchange(frame.found, std::nullopt);
   const std::uint64_t own = frame.request;
   frame.asked = false;
   frame.request = 0;
-  frame.ids.push_back(actor);
-  world_.count(!finds ? "named" : actor != 0 ? "found" : "not found");
-  if (finds && step.actor != SIZE_MAX && actor != frame.ids[step.actor] && !world_.actors_die()) {
+  frame.ids.push_back(found);
+  world_.count(!finds ? "named" : found != 0 ? "found" : "not found");
+  if (finds && step.actor != SIZE_MAX && found != frame.ids[step.actor] && !world_.actors_die()) {
     world_.wrong("O2: an actor is not found by its name");
   }
-  if (!finds && (actor == 0 || (actor != own && !step.shared))) {
+  if (!finds && (found == 0 || (found != own && !step.shared))) {
     world_.wrong("O2: the name of an actor was taken");
   }
   return true;
@@ -303,7 +306,7 @@ bool Process::read_stream(Frame& frame) {
   }
   if (is_driver()) return false;
   if (frame.plan.coroutine && (!is_actor || runs_beside())) {
-    suspend(frame, {id});
+    suspend(frame, id);
   } else if (!std::exchange(frame.blocked, true)) {
     give_back_queue();
     send(message::Blocked{frame.spec.id(), {id}, 1, false});
@@ -399,7 +402,9 @@ bool Process::advance_gather(Frame& frame) {
 
 bool Process::advance_compute(Frame& frame) {
   frame.at = Frame::At::finish;
-  if (frame.plan.throws || (frame.plan.flaky && frame.attempt == 0)) {
+  // One that was given up may run for the first time with a later attempt.
+  const bool early = frame.attempt == 0 || frame.spec.max_retries == 0;
+  if (frame.plan.throws || (frame.plan.flaky && early)) {
     frame.throws_again = frame.plan.flaky;
     fail(frame, simple_failure(ErrorCode::task, std::to_string(frame.program)));
   }

@@ -97,7 +97,7 @@ bool Process::all_sealed(Frame& frame, const std::vector<std::uint64_t>& ids) {
   if (blocked.objects.empty()) return true;
   if (is_driver()) return false;
   if (frame.plan.coroutine && (!is_actor || runs_beside())) {
-    suspend(frame, std::move(blocked.objects));
+    suspend(frame, blocked.objects.front());  // One after the other.
     return false;
   }
   if (std::exchange(frame.blocked, true)) return false;
@@ -173,7 +173,8 @@ void Process::receive(Message& received) {
   } else if (auto* deadlock = std::get_if<message::Deadlock>(&received)) {
     world_.count("deadlock");
     for (const auto& frame : frames()) {
-      if (frame->spec.id() == deadlock->task && frame->blocked) frame->deadlock = deadlock->why;
+      if (frame->spec.id() != deadlock->task) continue;
+      if (frame->blocked || frame->suspended) frame->deadlock = deadlock->why;
     }
   } else if (std::holds_alternative<message::Recall>(received)) {
     world_.count("recall");
@@ -222,7 +223,7 @@ void Process::on(const message::Credit& credit) {
   std::uint32_t& items = credits_[credit.task];
   items = std::max(items, credit.items);
   for (const auto& frame : frames()) {
-    if (frame->spec.id() == credit.task && frame->at == Frame::At::items) frame->awaits.clear();
+    if (frame->spec.id() == credit.task && frame->at == Frame::At::items) frame->awaited = 0;
   }
 }
 
@@ -253,10 +254,14 @@ std::shared_ptr<Frame> Process::begin(std::deque<message::Run>& from) {
   frame->spec = *run.task;
   frame->attempt = run.attempt;
   frame->inputs = std::move(run.values);
+  frame->checkpoint = run.checkpoint;
   send(message::Began{frame->spec.id()});
   world_.began(frame->spec, frame->attempt);
   if (frame->spec.kind == detail::TaskKind::actor_creation) {
     is_actor = true;
+    actor = frame->spec.id();
+    checkpoint_every_ = static_cast<std::uint64_t>(frame->spec.creates->checkpoint_every);
+    if (run.checkpoint == 0) world_.restored(actor, 0, run.attempt == 0);
     together_ = static_cast<std::size_t>(std::max(1, frame->spec.creates->max_concurrency));
   }
   if (frame->spec.kind == detail::TaskKind::actor_call && frame->attempt == 0) {
@@ -267,6 +272,61 @@ std::shared_ptr<Frame> Process::begin(std::deque<message::Run>& from) {
     seen = 1;
   }
   return frame;
+}
+
+// --- the state of an actor ---
+
+bool Process::restore(Frame& frame) {
+  Known& known = known_[frame.checkpoint];
+  if (!std::exchange(known.sealed, true)) known.value.kind = WireValue::Kind::absent;
+  const WireValue* value = obtain(frame.checkpoint);
+  if (value == nullptr) return false;
+  const std::uint64_t id = std::exchange(frame.checkpoint, 0);
+  if (value->kind == WireValue::Kind::failure) {
+    fail(frame, value->bytes);
+    return false;
+  }
+  calls_ = read(id);
+  known_.erase(id);
+  world_.restored(actor, calls_, false);
+  return true;
+}
+
+bool Process::saves(const Frame& frame) const {
+  return frame.spec.kind == detail::TaskKind::actor_call && checkpoint_every_ != 0 &&
+         unsaved_ + 1 >= checkpoint_every_;
+}
+
+/// A state that belongs to a large result is large too.
+bool Process::advance_save(Frame& frame) {
+  if (!saves(frame) || (frame.place.segment == 0 && frame.result_place.segment == 0)) {
+    frame.at = Frame::At::end;
+    return true;
+  }
+  if (frame.result_place.segment == 0) std::swap(frame.result_place, frame.place);
+  if (!reserve(frame)) return frame.at == Frame::At::end;
+  frame.state_place = std::exchange(frame.place, std::exchange(frame.result_place, {}));
+  frame.at = Frame::At::end;
+  return true;
+}
+
+/// Another call may have saved since room was asked for; then there is nothing new to save.
+void Process::save(Frame& frame, message::Done& done) {
+  const bool now = saves(frame);
+  ++calls_;
+  ++unsaved_;
+  if (!now) return;
+  unsaved_ = 0;
+  WireValue state = number_value(calls_);
+  const bool large = frame.state_place.segment != 0;
+  if (large) {
+    state.place = std::exchange(frame.state_place, {});
+    world_.write(state.place, calls_);
+    state.bytes.clear();
+    state.kind = WireValue::Kind::stored;
+  }
+  world_.count(large ? "large state" : "state");
+  done.checkpoint = std::move(state);
 }
 
 }  // namespace ray::sim

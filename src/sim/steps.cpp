@@ -77,6 +77,9 @@ void Process::submit(Frame& frame, const Step& step) {
     spec.creates->name = step.name;
     spec.creates->get_if_exists = step.shared;
     spec.creates->max_concurrency = step.concurrency;
+    if (step.max_retries != 0) {
+      spec.creates->checkpoint_every = static_cast<std::int32_t>(step.program / 64 % 4);
+    }
   }
   if (step.kind == StepKind::call) {
     spec.kind = detail::TaskKind::actor_call;
@@ -118,8 +121,10 @@ void Process::end(Frame& frame) {
     if (frame.failure.empty() && frame.plan.boxes && one) {
       value.contains.push_back(object_of(frame, frame.ids.size() - 1, 0));
     }
-    const bool again =
-        value.kind != WireValue::Kind::stored && world_.random.chance(world_.options.echo);
+    if (frame.spec.kind == detail::TaskKind::actor_call) save(frame, done);
+    const bool stored = value.kind == WireValue::Kind::stored ||
+                        (done.checkpoint && done.checkpoint->kind == WireValue::Kind::stored);
+    const bool again = !stored && world_.random.chance(world_.options.echo);
     done.values.push_back(std::move(value));
     if (frame.failure.empty() && !one) {
       if (done.values[0].kind == WireValue::Kind::stored) {
@@ -132,11 +137,12 @@ void Process::end(Frame& frame) {
       }
     }
     if (again) {
-      const auto late = static_cast<std::int64_t>(world_.random.below(300'000));
-      world_.after(NodeTime(late), [this, done] { send(done); });
+      world_.echo(id_, done);
     }
     send(std::move(done));
-    if (frame.place.segment != 0) send(message::Unreserve{frame.place});
+    for (const Place& place : {frame.place, frame.result_place, frame.state_place}) {
+      if (place.segment != 0) send(message::Unreserve{place});
+    }
   }
   if (frame.inner != 0) drop(frame.inner);
   for (std::size_t i = 0; i < frame.ids.size(); ++i) {

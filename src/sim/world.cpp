@@ -52,6 +52,10 @@ std::string in_words(const Message& message) {
         }
         if constexpr (requires { said.attempt; }) words += " try " + std::to_string(said.attempt);
         if constexpr (requires { said.nested; }) words += said.nested ? " nested" : "";
+        if constexpr (requires { said.awaited; }) {
+          words += said.suspended ? " for" : " no more";
+          if (said.suspended) add(said.awaited);
+        }
       },
       message);
   return words;
@@ -120,9 +124,26 @@ void World::send(ClientId from, Message message) {
 void World::deliver(ClientId from, const std::shared_ptr<Message>& message) {
   note(message->index(), from);
   if (options.trace) trace(from, "from", in_words(*message));
+  if (const auto* done = std::get_if<message::Done>(message.get()); done && done->checkpoint) {
+    const WireValue& state = *done->checkpoint;
+    const bool stored = state.kind == WireValue::Kind::stored;
+    std::uint64_t& saved = saved_[processes_.at(from)->actor];
+    saved = std::max(saved, stored ? read(state.place) : number_in(state.bytes));
+  }
   detail::Decisions decisions;
   node_.receive(from, std::move(*message), now, decisions);
   decide(decisions);
+}
+
+void World::echo(ClientId from, const message::Done& done) {
+  const std::uint64_t sent = sent_[done.task];
+  const auto late =
+      std::max(last_from_[from], now) - now + latency() + latency() * random.below(99);
+  after(late, [this, from, done, sent] {
+    // A task that was given up and is submitted once more has its first attempt again.
+    if (sent_[done.task] != sent || processes_.at(from)->dead) return;
+    deliver(from, std::make_shared<Message>(done));
+  });
 }
 
 void World::decide(detail::Decisions& decisions) {
@@ -148,6 +169,7 @@ void World::carry_out(detail::Decision& each) {
     const ClientId to = send_it->to;
     const NodeTime at = std::max(last_to_[to], now + latency());
     last_to_[to] = at;
+    if (const auto* run = std::get_if<message::Run>(&send_it->message)) ++sent_[run->task->id()];
     note(send_it->message.index(), to);
     if (options.trace) trace(to, "          to", in_words(send_it->message));
     const auto shared = std::make_shared<Message>(std::move(send_it->message));
@@ -261,12 +283,23 @@ void World::began(const TaskSpec& spec, std::int32_t attempt) {
   // A parent that runs once more finds its children. Not so where it threw and gave them up, where
   // it was a stream whose reader died, and where a forced cancel took others along.
   const bool strict = options.program.throwing == 0 && options.disk_lost == 0 && !forced_any;
-  const bool deaths = options.crash != 0 || memory_any;
+  const bool deaths = options.crash != 0 || memory_any || killed_any;
   if (!strict || (deaths && options.program.streams)) return;
   if (same_again) wrong("O3: an attempt was made twice");
   if (spec.kind == detail::TaskKind::actor_creation || spec.max_retries < 0) return;
   if (times > static_cast<std::uint64_t>(spec.max_retries) + 1) {
     wrong("O3: a task ran too often");
+  }
+}
+
+void World::restored(std::uint64_t actor, std::uint64_t calls, bool anew) {
+  // A parent that threw may have dropped it, and makes another one of that name.
+  if (anew) saved_.erase(actor);
+  const std::uint64_t saved = saved_[actor];
+  if (calls != 0) count("resumed");
+  if (calls > saved) wrong("O8: an actor goes on from a state that it never had");
+  if (calls < saved && (calls != 0 || options.program.throwing == 0)) {
+    wrong("O8: an actor goes on from a state that is not its newest");
   }
 }
 
@@ -426,66 +459,6 @@ SimReport simulate(const SimOptions& options) {
     world.wrong(std::string("an exception: ") + error.what());
     return world.report;
   }
-}
-
-SimOptions options_of(std::uint64_t seed) {
-  Random random(mixed(seed, 0x0b7));
-  SimOptions options;
-  options.seed = seed;
-  SimNode& node = options.node;
-  node.num_cpus = static_cast<std::int64_t>(2 + random.below(4));
-  node.prestart = static_cast<std::uint32_t>(random.below(4));
-  node.pipeline_time = std::chrono::microseconds(random.below(2) * 500);
-  if (random.chance(400)) options.program.throwing = 0;
-  if (random.chance(250)) {
-    // Nobody tells the node what a coroutine waits for that holds what another task asks for.
-    options.program.gpu = 100;
-    options.program.coroutines = 0;
-  }
-  if (random.chance(300)) options.program.streams = false;
-  options.program.depth = 2 + random.below(2);
-  options.steps = 6 + random.below(12);
-  options.drop = random.below(3) * 50;
-  // A third each: no faults, one kind of them, all sorts.
-  const std::uint64_t kind = random.below(12);
-  const auto some = [&](std::uint64_t most) { return 1 + random.below(most); };
-  const bool all = kind >= 9;
-  if (kind == 4 || all) options.crash = some(30);
-  if (kind == 5 || all) options.cancel = 50 + random.below(400);
-  if (kind == 6 || all) {
-    node.store_bytes = 1'000'000 + random.below(1'500'000);
-    options.program.large = 500;
-    if (random.chance(500)) options.disk_lost = random.below(200);
-    if (random.chance(300)) options.disk_full = random.below(400);
-  }
-  if (kind == 7 || all) options.kill_actor = 300;
-  if (kind == 8 || all) options.memory = random.below(60);
-  if (random.chance(100)) {
-    options.slow_start = 300;
-    options.no_start = random.below(100);
-  }
-  if (all && random.chance(200)) options.no_segment = 50;
-  if (random.chance(300)) options.echo = 100;
-  if (random.chance(60)) options.shut_down = true;
-  // With few workers all may wait; only coroutines are not seen to.
-  if (random.chance(100)) {
-    node.workers_max = 6;
-    options.program.coroutines = 0;
-  }
-  if (kind == 3) {
-    // Objects get lost, and what made them as well; nothing else is wrong.
-    options.program.rebuilds = true;
-    options.program.actors = options.program.streams = false;
-    options.program.throwing = options.cancel = 0;
-    options.program.large = 900;
-    options.disk_lost = 50 + random.below(200);
-    options.drop = 400;
-    node.store_bytes = 1'500'000 + random.below(1'000'000);
-    node.workers_max = 400;
-    options.no_start = 0;
-    options.shut_down = false;
-  }
-  return options;
 }
 
 }  // namespace ray::sim

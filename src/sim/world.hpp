@@ -45,7 +45,7 @@ struct Known {
 
 /// A task on its way through its plan.
 struct Frame : std::enable_shared_from_this<Frame> {
-  enum class At : std::uint8_t { begin, items, steps, result, gather, compute, finish, end };
+  enum class At : std::uint8_t { begin, items, steps, result, gather, compute, finish, save, end };
   TaskSpec spec;
   std::int32_t attempt = 0;
   std::vector<WireValue> inputs;
@@ -63,13 +63,16 @@ struct Frame : std::enable_shared_from_this<Frame> {
   std::uint64_t request = 0;  // For room; 0: none is open.
   Place place;                // The room that came.
   Bytes refused;              // Why it did not.
+  Place result_place;         // That of the result, while room for the actor's state is asked for.
+  Place state_place;
+  std::uint64_t checkpoint = 0;  // From which a creation goes on.
   bool granted = false;
   bool blocked = false;
   bool stream_ended = false;           // The stream of this step.
   bool busy = false;                   // A timer will go on with it.
   bool asked = false;                  // For the actor of this step.
   std::optional<std::uint64_t> found;  // The answer; 0: there is none.
-  std::vector<std::uint64_t> awaits;   // What it needs to be resumed: objects, or a stream.
+  std::uint64_t awaited = 0;           // Suspended: an object, or a stream. 0: it goes on.
   bool suspended = false;
   bool cancelled = false;
   std::string deadlock;
@@ -92,6 +95,7 @@ public:
   bool dead = false;   // It sends nothing more.
   bool exits = false;  // It was told to end in order.
   bool is_actor = false;
+  std::uint64_t actor = 0;
   /// The driver has done all its steps and seen all results.
   bool finished() const { return stack_.empty(); }
   std::size_t held() const;  // References, by its own count.
@@ -117,7 +121,7 @@ private:
   std::vector<std::shared_ptr<Frame>> frames() const;
   /// It is an actor that runs several calls at a time, and has been made.
   bool runs_beside() const { return is_actor && together_ > 1 && stack_.empty(); }
-  void suspend(Frame& frame, std::vector<std::uint64_t> awaits);
+  void suspend(Frame& frame, std::uint64_t awaited);
   void resume_suspended();
   bool advance(Frame& frame);
   bool advance_begin(Frame& frame);
@@ -125,6 +129,12 @@ private:
   bool advance_step(Frame& frame);
   bool advance_gather(Frame& frame);
   bool advance_compute(Frame& frame);
+  bool advance_save(Frame& frame);
+  /// False: it waits for the checkpoint, or it has failed.
+  bool restore(Frame& frame);
+  /// Whether the actor's state is to be saved with the end of this call.
+  bool saves(const Frame& frame) const;
+  void save(Frame& frame, detail::message::Done& done);
   bool read_stream(Frame& frame);
   bool ask_for_actor(Frame& frame, const Step& step);
   bool open_parts(Frame& frame, std::size_t step);
@@ -170,6 +180,9 @@ private:
   std::map<std::uint64_t, std::pair<std::uint32_t, std::int32_t>> last_call_;  // By caller.
   std::set<std::uint64_t> dropped_;  // Results that the driver does not look at.
   std::uint64_t requests_ = 0;
+  std::uint64_t calls_ = 0;  // An actor's state: the calls that it has answered.
+  std::uint64_t unsaved_ = 0;
+  std::uint64_t checkpoint_every_ = 0;
   Evaluation expected_;  // The driver's.
 };
 
@@ -187,7 +200,10 @@ public:
   void write(const Place& place, std::uint64_t value);
   std::uint64_t read(const Place& place);
   void began(const TaskSpec& spec, std::int32_t attempt);
+  void restored(std::uint64_t actor, std::uint64_t calls, bool anew);
   void sealed(std::uint64_t object, const WireValue& value);
+  /// It comes to the node once more, later.
+  void echo(ClientId from, const detail::message::Done& done);
   bool allowed(const Bytes& failure) const;
   /// Whether actors may end before their last handle.
   bool actors_die() const;
@@ -237,7 +253,9 @@ private:
   std::uint64_t handles_ = 0;
   std::map<std::uint64_t, std::uint64_t> begun_;  // How often, by task.
   std::set<std::pair<std::uint64_t, std::int32_t>> attempts_;
-  std::map<std::uint64_t, Bytes> told_;  // What was told of an object first.
+  std::map<std::uint64_t, std::uint64_t> sent_;   // Runs of a task.
+  std::map<std::uint64_t, std::uint64_t> saved_;  // The state that came to the node, by actor.
+  std::map<std::uint64_t, Bytes> told_;           // What was told of an object first.
   std::optional<NodeTime> tick_at_;
 };
 

@@ -4,6 +4,8 @@
 
 #include "runtime/node_probe.hpp"
 
+#include <chrono>
+
 using namespace probes;
 using Catch::Matchers::ContainsSubstring;
 using ray::ErrorCode;
@@ -126,6 +128,84 @@ TEST_CASE("a call that comes into line, or a coroutine that stands there, may cl
     REQUIRE(deadlock);
     CHECK(deadlock->task == asks);
   }
+}
+
+TEST_CASE("a coroutine that holds what is asked for is told when nothing else goes on", "[node]") {
+  NodeLimits limits = small_node(2, 2);
+  limits.total.others["GPU"] = 10'000;
+  NodeProbe probe(limits);
+  probe.greet();
+  TaskSpec spec = plain(0);
+  spec.demand.others["GPU"] = 10'000;
+  const auto holds = probe.submit(spec);
+  const ClientId worker = begin_next(probe, holds);
+  const auto other = probe.submit(plain(1));
+  const ClientId at_other = begin_next(probe, other);
+  spec.parent = holds;
+  const auto asks = probe.submit(spec, worker);
+  probe.say(worker, message::Suspended{holds, true, asks});
+  CHECK_FALSE(probe.next<message::Deadlock>(worker));
+  probe.done(at_other, other, inlined("x"));
+  const auto deadlock = probe.next<message::Deadlock>(worker);
+  REQUIRE(deadlock);
+  CHECK(deadlock->task == holds);
+  CHECK_THAT(deadlock->why, ContainsSubstring("ask for resources"));
+  CHECK_FALSE(probe.next<message::Deadlock>(worker));  // Once.
+  probe.say(worker, message::Suspended{holds, false});
+  probe.done(worker, holds, failed("deadlock"));
+  begin_next(probe, asks);
+}
+
+TEST_CASE("an actor for which no process is left does not wait for ever", "[node]") {
+  NodeLimits limits = small_node(2, 2);
+  limits.workers_max = 2;
+  NodeProbe probe(limits);
+  probe.greet();
+  const auto first = probe.submit(plain(0));
+  const ClientId one = begin_next(probe, first);
+  const auto second = probe.submit(plain(1));
+  const ClientId two = begin_next(probe, second);
+  TaskSpec spec = creation(0);
+  spec.parent = first;
+  const auto actor = probe.submit(spec, one);
+  const auto asks = probe.submit(call(1, actor, {}, first), one);
+  probe.say(one, message::Suspended{first, true, asks});
+  CHECK_FALSE(probe.run());
+  CHECK_FALSE(probe.next<message::Deadlock>(one));  // The other one may end.
+  probe.say(two, message::Suspended{second, true, first});
+  const auto deadlock = probe.next<message::Deadlock>(two);
+  REQUIRE(deadlock);
+  CHECK_THAT(deadlock->why, ContainsSubstring("an actor needs one of its own"));
+  probe.say(two, message::Suspended{second, false});
+  probe.done(two, second, failed("deadlock"));
+  const auto run = probe.run();
+  REQUIRE(run);
+  CHECK(run->first == two);
+  CHECK(run->second.task->id() == actor);
+}
+
+TEST_CASE("a generator that waits for the driver may go on at any time", "[node]") {
+  NodeLimits limits = small_node(2, 2);
+  limits.total.others["GPU"] = 10'000;
+  NodeProbe probe(limits);
+  probe.greet();
+  TaskSpec spec = plain(0);
+  spec.results = kStreamResults;
+  spec.demand.others["GPU"] = 10'000;
+  const bool read_by_driver = GENERATE(true, false);
+  const auto parent = probe.submit(plain(1));
+  const ClientId at_parent = begin_next(probe, parent);
+  const ClientId reader = read_by_driver ? kDriverClient : at_parent;
+  const auto stream = probe.submit(spec, reader);
+  const ClientId worker = begin_next(probe, stream);
+  probe.say(worker, message::Suspended{stream, true, stream});
+  spec = plain(0, {}, parent);
+  spec.demand.others["GPU"] = 10'000;
+  const auto asks = probe.submit(spec, at_parent);
+  probe.say(at_parent, waits_for(parent, {asks}, false));
+  probe.pass(std::chrono::seconds(1));
+  CHECK_FALSE(probe.next<message::Deadlock>(worker));
+  CHECK(probe.next<message::Deadlock>(at_parent).has_value() == !read_by_driver);
 }
 
 TEST_CASE("a ready task that is cancelled makes room for those behind it", "[node]") {

@@ -209,6 +209,71 @@ TEST_CASE("who waits for a lost object lends its CPU to what makes it", "[node]"
   CHECK(probe.node.available().cpu == 0);
 }
 
+TEST_CASE("who waits for a lost object gives back what it has not begun", "[node]") {
+  SmallStore probe;
+  const std::uint64_t made = probe.submit(retriable(0));
+  REQUIRE(probe.run_one());
+  const std::uint64_t reads = probe.submit(plain(1));
+  const auto run = probe.run();
+  REQUIRE(run);
+  const ClientId reader = run->first;
+  probe.began(reader, reads);
+  probe.take_reference(made, reader);
+  const std::uint64_t behind = probe.submit(plain(2));
+  const auto ahead = probe.run();
+  REQUIRE(ahead);
+  REQUIRE(ahead->first == reader);
+  const Place other = probe.reserve(kDriverClient, 100'000);
+  static_cast<void>(other);
+  probe.disk(true);
+  const auto reserved = probe.next<message::Reserved>(kDriverClient);
+  REQUIRE(reserved);
+  probe.say(kDriverClient, message::Unreserve{reserved->place});
+  probe.say(reader, message::Fetch{made});
+  probe.disk(false);
+  CHECK(probe.next<message::Recall>(reader));
+  probe.say(reader, message::GiveBack{{behind}});
+  const std::uint64_t late = probe.submit(plain(3));
+  static_cast<void>(late);
+  CHECK_FALSE(probe.run());  // It is not for the one that waits.
+  probe.greet();
+  const auto next = probe.run();
+  REQUIRE(next);
+  CHECK(next->first != reader);
+}
+
+TEST_CASE("a task of several results that is submitted again runs for those that are gone",
+          "[node]") {
+  NodeProbe probe;
+  probe.greet();
+  TaskSpec spec = plain(0);
+  spec.results = 2;
+  const std::uint64_t id = probe.submit(spec);
+  const auto both = [&](const std::pair<ClientId, message::Run>& run) {
+    probe.began(run.first, id);
+    message::Done done;
+    done.task = id;
+    done.values = {inlined("a"), inlined("b")};
+    probe.say(run.first, std::move(done));
+  };
+  both(probe.run().value());
+  const std::uint64_t kept = result_id(id, 2, 0);
+  const std::uint64_t gone = result_id(id, 2, 1);
+  probe.drop(gone);
+  probe.sent.clear();
+  probe.submit(spec);
+  CHECK(text_of(probe.sealed(kept).value().value.bytes) == "a");
+  CHECK_FALSE(probe.sealed(gone));
+  const auto again = probe.run();
+  REQUIRE(again);
+  both(*again);
+  CHECK(text_of(probe.sealed(gone).value().value.bytes) == "b");
+  probe.drop(kept, kDriverClient, 2);
+  probe.drop(gone);
+  CHECK(probe.node.counts().objects == 0);
+  CHECK(probe.node.counts().tasks == 0);
+}
+
 TEST_CASE("a named actor that is made again after it was dropped has its name", "[node]") {
   NodeProbe probe(small_node(2, 2));
   probe.greet();

@@ -51,9 +51,9 @@ TEST_CASE("whatever fails, every reference ends in its value or in a failure", "
     std::fprintf(stderr, "events: %llu\n", static_cast<unsigned long long>(events));
   } else {
     // A world in which nothing happens would find nothing.
-    for (const char* what :
-         {"began", "crash", "kill", "nested", "recall", "spill", "restore", "lost", "memory",
-          "suspended", "named", "found", "not found", "cancel", "value", "failed"}) {
+    for (const char* what : {"began", "crash", "kill", "nested", "recall", "spill", "restore",
+                             "lost", "memory", "suspended", "named", "found", "not found", "cancel",
+                             "value", "failed", "state", "large state", "resumed"}) {
       CHECK(counts[what] > 0);
     }
   }

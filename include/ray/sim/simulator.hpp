@@ -7,6 +7,7 @@
 //   O3  a result that is told twice with two values, a call or task that ran too often;
 //   O4, O5  something that is left when all is dropped: references, objects, bytes, resources;
 //   O6  calls of one caller that come to an actor in another order;
+//   O8  an actor that starts again from another state than the newest that it has saved;
 //   O9  the same seed twice, and another course of events (by the digest).
 // A library of its own, ray::sim: programs that do not ask for it carry nothing of it.
 #pragma once
