@@ -9,7 +9,7 @@ namespace ray::detail {
 
 namespace {
 
-constexpr std::uint64_t kOrdinarySegment = std::uint64_t{64} << 20;  // A larger one is one object's.
+constexpr std::uint64_t kOrdinarySegment = std::uint64_t{64} << 20;  // Larger: one object's.
 constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;  // At a time.
 
 }  // namespace

@@ -100,4 +100,19 @@ void Node::State::shut_down() {
   if (leases.size() != 0) kill_at = now + kEndInOrder;
 }
 
+/// Nobody has a reference to what it makes.
+void Node::State::abandon(TaskEntry& entry) {
+  if (entry.live_results != 0 || entry.state == TaskState::kept) return;
+  if (entry.decided) {
+    entry.revived = false;
+    return;
+  }
+  if (!entry.at_worker()) {
+    end_task(entry);
+    return;
+  }
+  entry.decided = entry.abandoned = true;
+  send(entry.worker, message::CancelTask{entry.spec->id()});
+}
+
 }  // namespace ray::detail

@@ -484,18 +484,4 @@ bool Node::State::may_be_kept(const TaskEntry& entry) {
   return false;
 }
 
-void Node::State::abandon(TaskEntry& entry) {
-  if (entry.live_results != 0 || entry.state == TaskState::kept) return;
-  if (entry.decided) {
-    entry.revived = false;
-    return;
-  }
-  if (!entry.at_worker()) {
-    end_task(entry);
-    return;
-  }
-  entry.decided = entry.abandoned = true;
-  send(entry.worker, message::CancelTask{entry.spec->id()});
-}
-
 }  // namespace ray::detail

@@ -35,9 +35,11 @@ int gets(std::vector<ray::ObjectRef<int>> refs, std::string ledger) {
 
 int one() { return 1; }
 
-ray::Task<int> holds_and_awaits() {
-  co_return co_await ray::remote<one>.options({.resources = {{"R", 1}}})();
+ray::ObjectRef<int> one_with_r() {
+  return ray::remote<one>.options({.resources = {{"R", 1}}})();
 }
+
+ray::Task<int> holds_and_awaits() { co_return co_await one_with_r(); }
 
 }  // namespace
 
