@@ -34,26 +34,38 @@ private:
   }
 };
 
+/// Where tasks and actors run. `threads`: of this process. `processes`: the same executable started
+/// again with the same arguments; a worker runs main up to the place where the driver makes its
+/// runtime, and goes no further. Arguments and results are then serialized, globals are each
+/// process's own, and a crash ends a worker (README.md, "Worker processes").
 enum class Isolation { threads, processes };
 
-/// How a runtime is made. Zero or empty means "choose for me".
+/// How a runtime is made. Zero or empty means "choose for me". What has its default is taken from
+/// the environment, if it says something (RAY_NUM_CPUS and so on). A value that cannot be is an
+/// InvalidArgumentError.
 struct RuntimeOptions {
-  double num_cpus = 0;  ///< Worker slots, 1 to 1e6: how many tasks of one CPU run at once.
-  double num_gpus = 0;
+  /// Worker slots, 1 to 1e6: how many tasks of one CPU run at once; 0: the hardware's threads.
+  double num_cpus = 0;
+  double num_gpus = 0;                           ///< Counted, not enforced.
   std::map<std::string, double> resources = {};  ///< Custom resources, plain counters.
+  /// `processes` is refused inside a worker process: a Runtime made there has threads.
   Isolation isolation = Isolation::threads;
-  int num_nodes = 1;
-  std::string address = {};
+  int num_nodes = 1;         ///< Others are refused in this version.
+  std::string address = {};  ///< Others are refused in this version.
+  /// Memory for objects in worker processes; 0: 30 % of the machine's. Threads: no effect.
   std::uint64_t object_store_bytes = 0;
+  /// Where objects go that have no room there, in a file without a name; empty: TMPDIR, /var/tmp or
+  /// /tmp. Threads: no effect.
   std::string spill_directory = {};
-  std::string name = {};
+  std::string name = {};                  ///< For people.
   bool task_events = false;               ///< Record every task for state() and timeline().
   std::size_t max_task_events = 100'000;  ///< The newest that many are kept; others are counted.
-  int max_threads = 0;                    ///< Cap on worker threads; 0: num_cpus + 1024.
+  /// Cap on worker threads, or on worker processes, those of actors included; 0: num_cpus + 1024.
+  int max_threads = 0;
   std::chrono::microseconds spin_us{30};  ///< How long an idle thread polls before it sleeps.
   bool log_to_driver = true;  ///< What worker processes print is printed here, with their names.
-  /// Above this share of the machine's memory (or the control group's) a worker process is killed
-  /// and its task tried again; 1: never.
+  /// Above this share of the machine's memory (or the control group's), 0 to 1, a worker process is
+  /// killed and its task tried again, or fails with OutOfMemoryError; 0: the default; 1: never.
   double memory_limit_share = 0.95;
 };
 
@@ -81,7 +93,9 @@ struct TaskOptions {
   double num_gpus = 0;
   double memory = 0;  ///< Bytes.
   std::map<std::string, double> resources = {};
-  int max_retries = 3;            ///< -1: for ever.
+  /// How often it runs again: after the death of its worker process, and after a throw if
+  /// retry_exceptions. -1: for ever, but for three dead workers. 0: it begins once at most.
+  int max_retries = 3;
   bool retry_exceptions = false;  ///< Whether a throw counts as a reason to retry.
   std::string name = {};          ///< The first 256 bytes count.
   SchedulingStrategy scheduling_strategy = {};
@@ -99,8 +113,8 @@ struct ActorOptions {
   std::string name = {};       ///< At most 256 bytes, as that of a concurrency group.
   bool get_if_exists = false;  ///< With `name`: the running actor of that name, if there is one.
   Lifetime lifetime = Lifetime::owner;
-  int max_restarts = 0;      ///< -1: for ever.
-  int max_task_retries = 0;  ///< -1: for ever.
+  int max_restarts = 0;      ///< After its death; -1: for ever.
+  int max_task_retries = 0;  ///< Of calls that had begun; -1: for ever, 0: each begins once.
   int max_concurrency = 0;   ///< Calls at once; 0: one, while coroutine methods interleave.
   std::map<std::string, int> concurrency_groups = {};
   int max_pending_calls = -1;  ///< Made and not ended, those that run included; -1: no limit.
@@ -122,7 +136,7 @@ struct WaitOptions {
 };
 
 struct CancelOptions {
-  bool force = false;     ///< Kills the worker process; the same as false in threads.
+  bool force = false;  ///< Kills the worker process, but no actor's; in threads the same as false.
   bool recursive = true;  ///< Also what the task itself has started.
 };
 

@@ -16,12 +16,14 @@
 #include "runtime/references.hpp"
 #include "runtime/shared_objects.hpp"
 #include "task/stored_layout.hpp"
+#include "task/wire.hpp"
 
 namespace ray::detail {
 
 namespace {
 
 constexpr std::size_t kChangesMax = 256;  // So many are sent together at most.
+constexpr std::size_t kWantsMax = 16'384;
 
 }  // namespace
 
@@ -82,6 +84,7 @@ void Client::want(std::uint64_t id) {
   changes_.emplace_back(id, 1);
   wants_.push_back(id);
   has_changes_.store(true, std::memory_order_relaxed);
+  if (wants_.size() >= kWantsMax) flush_changes();
 }
 
 void Client::unpin(std::uint64_t object) {
@@ -180,6 +183,11 @@ Pin::~Pin() {
 // --- values out ---
 
 WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> contains) {
+  if (contains.size() > kContainsMax) {
+    throw SerializationError("ray: a value with " + std::to_string(contains.size()) +
+                             " references cannot leave its process, at most " +
+                             std::to_string(kContainsMax) + " can: nest them, some in each object");
+  }
   WireValue value;
   value.contains = std::move(contains);
   if (archive.beside().empty() && archive.bytes().size() < inline_bytes_) {
@@ -250,13 +258,14 @@ void Client::put(Object* object) {
   Aliases aliases;
   References references(*this, aliases);
   OutputArchive out(inline_bytes_, &references);
+  WireValue value;
   try {
     object->ops->codec->write(out, object, 0);
+    if (out.beside().empty() && out.bytes().size() < inline_bytes_) return;
+    value = pack(out, references.take_contains());
   } catch (const SerializationError&) {
     return;  // It may never have to leave this process.
   }
-  if (out.beside().empty() && out.bytes().size() < inline_bytes_) return;
-  WireValue value = pack(out, references.take_contains());
   WireValue absent;
   absent.kind = WireValue::Kind::absent;
   absent.place.size = value.place.size;

@@ -5,6 +5,7 @@
 
 #include "runtime/client.hpp"
 #include "runtime/parts.hpp"
+#include "task/wire.hpp"
 
 namespace ray::detail {
 
@@ -147,9 +148,11 @@ bool Client::blocked(Wait& wait, Object* const* objects, std::size_t size, std::
   if (extra == nullptr || extra->order == nullptr) return left_waits();
   message::Blocked blocked;
   blocked.task = task->task_id();
-  blocked.count = static_cast<std::uint32_t>(count);
+  // Of more than a message holds some are named, if it needs all.
+  const std::size_t named = size <= kIdsMax ? size : count == size ? kIdsMax : 0;
+  blocked.count = static_cast<std::uint32_t>(std::min(count, named));
   blocked.may_nest = nests_here();
-  for (std::size_t i = 0; i < size; ++i) blocked.objects.push_back(name_of_wait(*objects[i]));
+  for (std::size_t i = 0; i < named; ++i) blocked.objects.push_back(name_of_wait(*objects[i]));
   wait.task = blocked.task;
   {
     const std::lock_guard lock(work_mutex_);

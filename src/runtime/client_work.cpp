@@ -11,6 +11,7 @@
 #include "runtime/parts.hpp"
 #include "runtime/references.hpp"
 #include "runtime/worker_process.hpp"
+#include "task/wire.hpp"
 
 namespace ray::detail {
 
@@ -319,6 +320,13 @@ void Client::finished(Task* task, std::uintptr_t seal) {
       for (std::uint32_t i = 0; i < results; ++i) {
         done.values.push_back(encode_value(task, i, aliases));
       }
+    }
+    std::size_t ids = done.checkpoint ? done.checkpoint->contains.size() : 0;
+    for (const WireValue& value : done.values) ids += value.contains.size();
+    if (ids > kIdsMax) {
+      throw SerializationError("ray: the results of '" + task_name(task) + "' have " +
+                               std::to_string(ids) + " references, at most " +
+                               std::to_string(kIdsMax) + " can be sent");
     }
   });
   if (error != nullptr || seal == kFailed) {

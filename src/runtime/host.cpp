@@ -11,8 +11,11 @@
 #include <ray/task/record_types.hpp>
 #include <ray/task/values.hpp>
 
+#include "runtime/failures.hpp"
 #include "runtime/parker.hpp"
+#include "task/failure_codec.hpp"
 #include "task/message_codec.hpp"
+#include "task/timespec.hpp"
 
 namespace ray::detail {
 
@@ -113,20 +116,41 @@ void Host::perform(decision::Send&& send) {
   }
   show_places(worker, send.message);
   scratch_.clear();
-  encode(send.message, scratch_);
+  try {
+    encode(send.message, scratch_);
+  } catch (const SerializationError&) {
+    cannot_send(send.to, send.message);
+    return;
+  }
   if (std::holds_alternative<message::Run>(send.message)) memory_.wake();
   if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
     worker.child.kill();  // It reads nothing for long: it is lost.
   }
 }
 
-bool Host::poll() {
-  const std::thread::id me = std::this_thread::get_id();
-  std::thread::id nobody{};
-  const bool nested = poller_.load(std::memory_order_relaxed) == me;
-  if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
-    return false;
+/// Requires: mutex_. In a handler: what a message may hold is too little for this one.
+void Host::cannot_send(ClientId client, const Message& message) {
+  const auto* run = std::get_if<message::Run>(&message);
+  if (run == nullptr) {
+    workers_.at(client)->child.kill();
+    return;
   }
+  // The task fails, as one does whose worker cannot read it.
+  const std::uint64_t id = run->task->id();
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes = encode_failure(parts_of(*make_failure(std::current_exception(), "")));
+  node_.receive(client, message::Began{id}, now(), decisions_);
+  message::Done done;
+  done.task = id;
+  done.attempt = run->attempt;
+  done.values.push_back(std::move(value));
+  node_.receive(client, std::move(done), now(), decisions_);
+}
+
+bool Host::poll() {
+  const ReaderRole::Turn turn(reader_);
+  if (!turn) return false;
   bool any = false;
   {
     const std::lock_guard lock(mutex_);
@@ -139,7 +163,6 @@ bool Host::poll() {
     if (delivering_.empty()) std::swap(delivering_, inbox_);
   }
   any |= deliver();
-  if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
   return any;
 }
 
@@ -157,7 +180,7 @@ void Host::look_at_clock() {
   }
 }
 
-/// By the poller. One at a time: what one leads to may wait, and then the thread goes on with the
+/// By the reader. One at a time: what one leads to may wait, and then the thread goes on with the
 /// next.
 bool Host::deliver() {
   bool any = false;
@@ -172,24 +195,14 @@ bool Host::deliver() {
 
 // --- sleeping ---
 
-/// What workers are to do when they write: nothing while somebody looks anyway, ring while somebody
-/// sleeps, and ring for what is urgent otherwise. False if there is something to read already.
+/// False if there is something to read already.
 bool Host::settle() {
   bool quiet = inbox_.empty();
   for (auto& [client, worker] : workers_) quiet &= settle(worker->link);
   return quiet;
 }
 
-bool Host::settle(Link& link) {
-  if (attending_ > 0) {
-    link.awake(false);
-  } else if (!rests_.empty()) {
-    return link.prepare_sleep();
-  } else {
-    link.set_away();
-  }
-  return true;
-}
+bool Host::settle(Link& link) { return link.set_readers(attending_ > 0, !rests_.empty()); }
 
 void Host::attend(bool begins) {
   const std::lock_guard lock(mutex_);
@@ -217,8 +230,7 @@ void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
       rest = std::min<std::chrono::nanoseconds>(rest, *node_deadline - time.time_since_epoch());
     }
     rest = std::max(rest, std::chrono::nanoseconds(0));
-    const timespec wait{.tv_sec = static_cast<time_t>(rest.count() / 1'000'000'000),
-                        .tv_nsec = static_cast<long>(rest.count() % 1'000'000'000)};
+    const timespec wait = to_timespec(rest);
     pollfd watched[2] = {{.fd = watch_.number(), .events = POLLIN, .revents = 0},
                          {.fd = bell, .events = POLLIN, .revents = 0}};
     ::ppoll(watched, 2, &wait, nullptr);

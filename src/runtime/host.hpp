@@ -20,6 +20,7 @@
 #include "runtime/log_reader.hpp"
 #include "runtime/memory_monitor.hpp"
 #include "runtime/node.hpp"
+#include "runtime/reader_role.hpp"
 #include "runtime/spawner.hpp"
 #include "store/segment.hpp"
 #include "store/spill_file.hpp"
@@ -27,11 +28,11 @@
 
 namespace ray::detail {
 
-/// What stands beside a segment's descriptor on a worker's socket.
+/// What stands beside a segment's descriptor on a worker's socket; without one, that it is gone.
 struct SegmentRecord {
   std::uint32_t segment = 0;
   std::uint32_t writes = 0;  // 1: the worker is its only writer.
-  std::uint64_t size = 0;    // 0: no such record.
+  std::uint64_t size = 0;    // 0: the segment is gone.
 
   static SegmentRecord read(std::span<const std::byte> bytes);
 };
@@ -74,6 +75,7 @@ private:
   // All below require mutex_, unless said.
   void carry_out();
   void perform(decision::Send&& send);
+  void cannot_send(ClientId client, const Message& message);
   void perform(decision::StartWorker&& start);
   void perform(decision::KillWorker&& kill);
   void perform(decision::MakeSegment&& make);
@@ -86,6 +88,7 @@ private:
   bool read_link(ClientId client, WorkerEnd& worker, std::size_t most);
   void look_for_deaths();
   void show_segment(WorkerEnd& worker, std::uint32_t segment, bool writes);
+  void seal_segment(WorkerEnd& writer, std::uint32_t segment);
   void show_places(WorkerEnd& worker, const Message& message);
   bool settle();
   bool settle(Link& link);
@@ -98,6 +101,7 @@ private:
   void later(std::function<void()> chore);
   void ring();
   void start_worker(ClientId client);
+  void populate_later(const std::weak_ptr<Segment>& segment, std::uint64_t from);
   bool is_busy();
   bool relieve_memory();
 
@@ -124,8 +128,8 @@ private:
   Spawner spawner_;
   LogReader logs_;
 
-  std::atomic<std::thread::id> poller_{};  // Who reads and delivers.
-  std::deque<Message> delivering_;         // The poller's: what was in the inbox.
+  ReaderRole reader_;
+  std::deque<Message> delivering_;  // The reader's: what was in the inbox.
 
   std::optional<SpillFile> spill_;
   std::mutex chores_mutex_;

@@ -7,27 +7,77 @@
 
 namespace ray::detail {
 
+namespace {
+
+constexpr std::uint64_t kOrdinarySegment = std::uint64_t{64} << 20;  // A larger one is one object's.
+constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;  // At a time.
+
+}  // namespace
+
 SegmentRecord SegmentRecord::read(std::span<const std::byte> bytes) {
   SegmentRecord record;
   if (bytes.size() == sizeof record) std::memcpy(&record, bytes.data(), sizeof record);
   return record;
 }
 
+/// The system gives memory page by page, and slowly: it is asked for apart from the lock, the first
+/// part before the segment is used and the rest of an ordinary one while it is.
 void Host::perform(decision::MakeSegment&& make) {
-  SystemFault fault;
-  auto segment = Segment::make(make.size, fault);
-  const bool made = segment.has_value();
-  if (made) {
-    segments_.emplace(make.segment, std::make_shared<Segment>(std::move(*segment)));
-    if (make.writer != kDriverClient) {
-      const auto found = workers_.find(make.writer);
-      if (found != workers_.end()) show_segment(*found->second, make.segment, true);
+  later([this, make] {
+    SystemFault fault;
+    std::shared_ptr<Segment> segment;
+    const std::uint64_t first = make.size <= kOrdinarySegment ? std::min(make.size, kPopulated)
+                                                              : make.size;
+    if (auto fresh = Segment::make(make.size, fault); fresh && fresh->populate(0, first, fault)) {
+      segment = std::make_shared<Segment>(std::move(*fresh));
+      // Mapped here it stays writable; a worker that writes it says when it has it mapped. Old
+      // kernels cannot: readers have descriptors for reading only.
+      if (make.writer == kDriverClient) segment->seal(fault);
     }
-  }
-  node_.segment_made(make.segment, made, now(), decisions_);
+    {
+      const std::lock_guard lock(mutex_);
+      if (segment != nullptr) {
+        segments_.emplace(make.segment, segment);
+        const auto found = workers_.find(make.writer);
+        if (found != workers_.end()) show_segment(*found->second, make.segment, true);
+      }
+      node_.segment_made(make.segment, segment != nullptr, now(), decisions_);
+      carry_out();
+    }
+    if (segment != nullptr) populate_later(segment, first);
+  });
 }
 
-void Host::perform(decision::DropSegment&& drop) { segments_.erase(drop.segment); }
+/// A part at a time: other chores have their turns between.
+void Host::populate_later(const std::weak_ptr<Segment>& segment, std::uint64_t from) {
+  const auto left = segment.lock();
+  if (left == nullptr || from >= left->bytes().size()) return;
+  later([this, segment, from] {
+    const auto held = segment.lock();
+    if (held == nullptr) return;
+    const std::uint64_t size = std::min<std::uint64_t>(kPopulated, held->bytes().size() - from);
+    SystemFault fault;
+    if (held->populate(from, size, fault)) populate_later(segment, from + size);
+  });
+}
+
+/// Its writer has it mapped: from here on nobody else can. Requires: mutex_.
+void Host::seal_segment(WorkerEnd& writer, std::uint32_t segment) {
+  const auto found = segments_.find(segment);
+  SystemFault fault;
+  if (found != segments_.end() && writer.segments.contains(segment)) found->second->seal(fault);
+}
+
+/// Whoever has it mapped keeps its memory: they are told. One whose socket is full keeps it.
+void Host::perform(decision::DropSegment&& drop) {
+  segments_.erase(drop.segment);
+  const SegmentRecord record{.segment = drop.segment, .writes = 0, .size = 0};
+  for (auto& [client, worker] : workers_) {
+    if (worker->segments.erase(drop.segment) == 0) continue;
+    SystemFault fault;
+    worker->link.socket().send(std::as_bytes(std::span(&record, 1)), -1, fault);
+  }
+}
 
 void Host::perform(decision::Spill&& spill) {
   const std::span<std::byte> bytes = room(spill.place);

@@ -101,6 +101,9 @@ bool Host::read_link(ClientId client, WorkerEnd& worker, std::size_t most) {
       worker.child.kill();
       break;
     }
+    if (const auto* mapped = std::get_if<message::SegmentMapped>(&*message)) {
+      seal_segment(worker, mapped->segment);
+    }
     node_.receive(client, std::move(*message), now(), decisions_);
     carry_out();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/node_state.hpp"
+#include "task/wire.hpp"
 
 namespace ray::detail {
 
@@ -107,6 +108,12 @@ void Node::State::send_run(TaskEntry& entry, ClientId client, bool nested) {
       value.place = store.place(need);
     }
     run.values.push_back(std::move(value));
+  }
+  // The bytes have the references too: where a message has no room for all, they are not named.
+  std::size_t ids = run.values.size() + entry.spec->arguments.contains.size();
+  for (const WireValue& value : run.values) ids += value.contains.size();
+  if (ids > kIdsMax) {
+    for (WireValue& value : run.values) value.contains.clear();
   }
   if (entry.spec->arguments.kind == WireValue::Kind::stored) {
     store.pin(arguments_id(id), client);

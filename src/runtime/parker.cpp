@@ -8,6 +8,8 @@
 
 #include <mutex>
 
+#include "task/timespec.hpp"
+
 namespace ray::detail {
 
 namespace {
@@ -57,12 +59,7 @@ void Parker::park_until(const Clock::time_point* deadline) noexcept {
   if (deadline == nullptr) {
     futex(&permit_, FUTEX_WAIT_BITSET_PRIVATE, 0, nullptr);
   } else {
-    const auto since = deadline->time_since_epoch();
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
-    timespec until{};
-    until.tv_sec = static_cast<time_t>(seconds.count());
-    until.tv_nsec = static_cast<long>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count());
+    const timespec until = to_timespec(deadline->time_since_epoch());
     futex(&permit_, FUTEX_WAIT_BITSET_PRIVATE, 0, &until);  // steady_clock is CLOCK_MONOTONIC.
   }
   permit_.exchange(0, std::memory_order_acquire);

@@ -24,13 +24,17 @@ struct detail::Process {
   std::vector<Runtime*> runtimes;  // All living ones, oldest first.
   std::atomic<Engine*> current{nullptr};
   bool ended = false;
-  bool forked = false;  // From a process whose runtimes' threads are not here.
+  bool forked = false;              // From a process whose runtimes' threads are not here.
+  std::atomic<bool> serves{false};  // A worker process that runs tasks, of
+  bool serves_own = false;          // its driver's `own`,
+  Engine* serving = nullptr;        // with this engine.
 
   Process();
   void forget();
-  void choose() { current = runtimes.empty() ? nullptr : runtimes.back()->engine_.get(); }
+  void choose() { current = runtimes.empty() ? serving : runtimes.back()->engine_.get(); }
   const Engine& own_engine() const { return *own->engine_; }
   bool has_own() const { return own != nullptr && own->is_initialized(); }
+  bool is_initialized() const { return serves_own || has_own(); }
   ~Process() {
     ended = true;
     // exit() inside a task: the runtime would wait for this very thread.
@@ -100,9 +104,27 @@ void require_outside(const detail::Engine& engine) {
 
 RuntimeOptions checked(RuntimeOptions options) {
   detail::refuse_after_fork();
+  const Isolation asked = options.isolation;
   detail::read_environment(options);
+  // What the environment says of processes is for the driver.
+  if (process().serves) options.isolation = asked;
   detail::check(options);
   return options;
+}
+
+/// In a worker process the runtime is the node's, and the program goes no further. `own`: where the
+/// driver makes init()'s. Not under the process's mutex, which what runs here may need.
+void serve_if_worker(const RuntimeOptions& options, bool own) {
+  if (options.isolation != Isolation::processes || !detail::is_worker_process()) return;
+  detail::Process& p = process();
+  if (p.serves.exchange(true)) {
+    throw InvalidArgumentError(
+        "RuntimeOptions::isolation = processes: a worker process has no workers of its own; make "
+        "this Runtime with threads");
+  }
+  p.serves_own = own;
+  detail::serve_as_worker(
+      [](detail::Engine& engine) { process().current = process().serving = &engine; });
 }
 
 }  // namespace
@@ -113,6 +135,7 @@ Engine& Engine::process_engine() {
   detail::Process& p = process();
   Engine* engine = p.current.load(std::memory_order_acquire);
   if (engine == nullptr) {
+    serve_if_worker(checked({}), true);
     const std::lock_guard lock(p.mutex);
     engine = p.current.load();
     if (engine == nullptr) {
@@ -222,11 +245,8 @@ std::vector<bool> wait_ready(const std::vector<Object*>& objects, const WaitOpti
 
 namespace {
 
-/// In a worker process the runtime is the node's, and the program goes no further.
 RuntimeOptions unless_worker(RuntimeOptions options) {
-  if (options.isolation == Isolation::processes && detail::is_worker_process()) {
-    detail::serve_as_worker([](detail::Engine& engine) { process().current = &engine; });
-  }
+  serve_if_worker(options, false);
   return options;
 }
 
@@ -263,8 +283,9 @@ void Runtime::shutdown() {
 
 Runtime& init(const RuntimeOptions& options) {
   detail::Process& p = process();
+  if (detail::is_worker_process() && !p.serves) serve_if_worker(checked(options), true);
   const std::lock_guard lock(p.mutex);
-  if (p.has_own()) {
+  if (p.is_initialized()) {
     throw InvalidArgumentError(
         "ray::init: this process has a runtime already (an earlier init, or the first use started "
         "it); call ray::shutdown() first, or make a ray::Runtime of your own");
@@ -297,7 +318,7 @@ void shutdown() {
 bool is_initialized() {
   detail::Process& p = process();
   const std::lock_guard lock(p.mutex);
-  return p.has_own();
+  return p.is_initialized();
 }
 
 namespace {

@@ -21,7 +21,9 @@
 
 #include "runtime/host.hpp"
 #include "runtime/parts.hpp"
+#include "runtime/reader_role.hpp"
 #include "task/message_codec.hpp"
+#include "task/timespec.hpp"
 
 namespace ray::detail {
 
@@ -45,12 +47,8 @@ public:
   }
 
   bool poll() override {
-    const std::thread::id me = std::this_thread::get_id();
-    std::thread::id nobody{};
-    const bool nested = poller_.load(std::memory_order_relaxed) == me;
-    if (!nested && !poller_.compare_exchange_strong(nobody, me, std::memory_order_acquire)) {
-      return false;
-    }
+    const ReaderRole::Turn turn(reader_);
+    if (!turn) return false;
     bool any = false;
     for (;;) {
       std::optional<Message> message;
@@ -66,7 +64,6 @@ public:
       any = true;
       receiver_->receive(std::move(*message));
     }
-    if (!nested) poller_.store(std::thread::id{}, std::memory_order_release);
     return any;
   }
 
@@ -88,17 +85,17 @@ public:
     if (bell >= 0) {
       pollfd watched[3] = {{.fd = link_.bell(), .events = POLLIN, .revents = 0},
                            {.fd = bell, .events = POLLIN, .revents = 0},
-                           {.fd = link_.socket().number(), .events = 0, .revents = 0}};  // Its end.
+                           {.fd = link_.socket().number(), .events = POLLIN, .revents = 0}};
       timespec rest{};
       if (deadline != nullptr) {
         const auto left = std::max<std::chrono::nanoseconds>(*deadline - Clock::now(),
                                                              std::chrono::nanoseconds(0));
-        rest.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
-        rest.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
+        rest = to_timespec(left);
       }
       ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
       if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
       parker.rest_ends();
+      if ((watched[2].revents & POLLIN) != 0) take_segments();
     }
     const std::lock_guard lock(link_mutex_);
     std::erase(sleepers_, &parker);
@@ -124,23 +121,14 @@ private:
            std::holds_alternative<message::Fetch>(message);
   }
 
-  /// See Host::settle. Requires: link_mutex_.
-  bool settle() {
-    if (attending_ > 0) {
-      link_.awake(false);
-    } else if (!sleepers_.empty()) {
-      return link_.prepare_sleep();
-    } else {
-      link_.set_away();
-    }
-    return true;
-  }
+  /// Requires: link_mutex_.
+  bool settle() { return link_.set_readers(attending_ > 0, !sleepers_.empty()); }
 
   std::span<std::byte> bytes_of(const Place& place, std::shared_ptr<void>& memory) {
     const std::lock_guard lock(segments_mutex_);
     const auto until = Clock::now() + kSegmentWithin;
     while (!segments_.contains(place.segment)) {
-      if (!take_segment() && Clock::now() > until) {
+      if (!take_segment(100) && Clock::now() > until) {
         throw Error("ray: segment " + std::to_string(place.segment) +
                     " of the object store was not handed over");
       }
@@ -155,10 +143,21 @@ private:
                        static_cast<std::size_t>(place.size));
   }
 
-  /// Reads one record of the socket; false if none came within a moment.
-  bool take_segment() {
+  /// What was shown already, and what is gone: its memory is free when nobody maps it.
+  void take_segments() {
+    const std::unique_lock lock(segments_mutex_, std::try_to_lock);
+    if (!lock) return;  // Who has it reads them.
+    try {
+      while (take_segment(0)) {
+      }
+    } catch (const Error&) {  // Told to whoever needs it.
+    }
+  }
+
+  /// Reads one record of the socket; false if none came in that time.
+  bool take_segment(int milliseconds) {
     pollfd watched{.fd = link_.socket().number(), .events = POLLIN, .revents = 0};
-    ::poll(&watched, 1, 100);
+    ::poll(&watched, 1, milliseconds);
     std::byte buffer[UnixSocket::kRecordMax];
     UnixSocket::Record record;
     SystemFault fault;
@@ -171,11 +170,15 @@ private:
         return false;
     }
     const SegmentRecord segment = SegmentRecord::read({buffer, record.size});
-    if (segment.size == 0) return false;
+    if (segment.size == 0) {
+      segments_.erase(segment.segment);
+      return true;
+    }
     const MemoryAccess access = segment.writes != 0 ? MemoryAccess::read_write : MemoryAccess::read;
     auto mapped = Segment::attach(std::move(record.descriptor), segment.size, access, fault);
     if (!mapped) throw Error("ray: a segment of the object store: " + fault.text());
     segments_.insert_or_assign(segment.segment, std::make_shared<Segment>(std::move(*mapped)));
+    if (access == MemoryAccess::read_write) send(message::SegmentMapped{segment.segment});
     return true;
   }
 
@@ -186,7 +189,7 @@ private:
   std::mutex link_mutex_;
   int attending_ = 0;              // Guarded by link_mutex_.
   std::vector<Parker*> sleepers_;  // Guarded by link_mutex_.
-  std::atomic<std::thread::id> poller_{};
+  ReaderRole reader_;
   std::mutex segments_mutex_;
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;  // Guarded by segments_mutex_.
 };

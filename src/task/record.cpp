@@ -73,10 +73,19 @@ FailurePtr extend_failure(const FailurePtr& cause, std::string_view task_name) {
 }
 
 std::shared_ptr<const Error> to_error(const Failure& failure) {
-  const Described parts = describe_parts(failure.exception);
+  Described parts = describe_parts(failure.exception);
   std::string text =
       failure.trail.empty() ? "failed: " : "task '" + failure.trail[0] + "' failed: ";
   text += parts.text.empty() ? parts.type : parts.type + ": " + parts.text;
+  try {
+    std::rethrow_exception(failure.exception);
+  } catch (const TaskError& e) {  // From another process; it names the task already.
+    parts.type = e.type_name();
+    if (failure.trail.empty() || (!e.trail().empty() && e.trail()[0] == failure.trail[0])) {
+      text = e.what();
+    }
+  } catch (...) {
+  }
   for (std::size_t i = 1; i < failure.trail.size(); ++i) {
     text += "\n  and so '" + failure.trail[i] + "', which takes its result, did not run";
   }

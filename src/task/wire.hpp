@@ -22,6 +22,7 @@ namespace ray::detail {
 
 /// All ids in the lists of one message.
 inline constexpr std::size_t kIdsMax = 65'536;
+inline constexpr std::size_t kContainsMax = 50'000;  // Of one value: beside it there are others.
 /// Texts other than names: class names, places in source, reasons.
 inline constexpr std::size_t kWireTextMax = std::size_t{64} << 10;
 /// In a list of more than kShortList entries, each that is kept in more memory than it has bytes

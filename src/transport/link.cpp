@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "task/timespec.hpp"
+
 namespace ray::detail {
 
 namespace {
@@ -264,17 +266,23 @@ void Link::awake(bool rung) {
   }
 }
 
+bool Link::set_readers(bool look, bool sleep) {
+  if (!look && sleep) return prepare_sleep();
+  if (look) {
+    awake(false);
+  } else {
+    set_away();
+  }
+  return true;
+}
+
 bool Link::sleep(std::optional<std::chrono::nanoseconds> timeout) {
   if (!prepare_sleep()) {
     awake(false);
     return true;
   }
   timespec time{};
-  if (timeout) {
-    const auto left = std::max(*timeout, std::chrono::nanoseconds(0));
-    time.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
-    time.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
-  }
+  if (timeout) time = to_timespec(std::max(*timeout, std::chrono::nanoseconds(0)));
   pollfd events[] = {{bell_.number(), POLLIN, 0}, {socket_.number(), POLLIN, 0}};
   const int ready = ::ppoll(events, 2, timeout ? &time : nullptr, nullptr);
   awake(ready > 0 && (events[0].revents & POLLIN) != 0);

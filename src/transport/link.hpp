@@ -65,6 +65,10 @@ public:
   /// The thread does something else and will be back: rung for what is urgent, or when the ring is
   /// half full. Look into the ring once before, as before sleeping.
   void set_away() noexcept { reader_.set_state(ReaderState::away); }
+  /// For several threads, of which some look again and again, or sleep: the peer does nothing while
+  /// one looks, rings while one sleeps, and rings for what is urgent otherwise. False if there is
+  /// something to receive already that nobody would hear of.
+  bool set_readers(bool look, bool sleep);
   /// False if the time is over. The socket may have something to say as well.
   bool sleep(std::optional<std::chrono::nanoseconds> timeout);
 

@@ -66,6 +66,16 @@ std::size_t size_of(const std::vector<char>& bytes) { return bytes.size(); }
 
 int next(int x) { return x + 1; }
 
+std::vector<ray::ObjectRef<int>> makes_refs(int count) {
+  std::vector<ray::ObjectRef<int>> refs;
+  for (int i = 0; i < count; ++i) refs.push_back(ray::put(i));
+  return refs;
+}
+std::size_t count_refs(const std::vector<ray::ObjectRef<int>>& left,
+                       const std::vector<ray::ObjectRef<int>>& right) {
+  return left.size() + right.size();
+}
+
 int deep(int levels) { return levels == 0 ? 0 : 1 + ray::get(ray::remote<deep>(levels - 1)); }
 
 class Asker {
@@ -88,6 +98,13 @@ TEST_CASE("F23 whatever a task throws comes back: as itself, or as its type's na
              ContainsSubstring("throws"));
   CHECK_THAT(faults::error_of<ray::TaskError>([&] { rt.get(rt.remote<throws>(2)); }),
              ContainsSubstring("Stubborn") && ContainsSubstring("has no way to travel"));
+  const auto later = rt.remote<next>(rt.remote<throws>(2));
+  const auto result = rt.try_get(later);
+  REQUIRE_FALSE(result);
+  const auto* error = dynamic_cast<const ray::TaskError*>(&result.error());
+  REQUIRE(error != nullptr);
+  CHECK(error->type_name().ends_with("Stubborn"));
+  CHECK_THAT(error->what(), !ContainsSubstring("TaskError") && ContainsSubstring("did not run"));
   const std::string text =
       faults::error_of<std::runtime_error>([&] { rt.get(rt.remote<throws>(3)); });
   CHECK(text.size() > 60'000);
@@ -123,6 +140,18 @@ TEST_CASE("F27 a value larger than the store is refused wherever it is made") {
                   ray::ObjectStoreFullError);
   CHECK(rt.get(rt.remote<makes_bytes>(std::size_t{1} << 20), faults::kDeadline).size() == 1 << 20);
   CHECK(faults::comes_to_nothing());
+}
+
+TEST_CASE("F27 more references than a message holds are refused, or sent in several") {
+  ray::Runtime rt(faults::processes(2));
+  const auto too_many = rt.remote<makes_refs>(60'000);
+  CHECK_THAT(faults::error_of<ray::SerializationError>([&] { rt.get(too_many); }),
+             ContainsSubstring("60000 references"));
+  const auto refs = makes_refs(60'000);
+  CHECK_THROWS_AS(rt.get(rt.remote<count_refs>(refs, refs)), ray::SerializationError);
+  const auto left = rt.remote<makes_refs>(40'000);
+  const auto right = rt.remote<makes_refs>(40'000);
+  CHECK(rt.get(rt.remote<count_refs>(left, right)) == 80'000);
 }
 
 TEST_CASE("F24 a long chain behind a failure fails, with the names of the first") {

@@ -8,12 +8,31 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 namespace starts {
 
 constexpr char kFault[] = "RAY_TEST_FAULT";  // Set for the workers: what they do wrong.
 
 int pid() { return ::getpid(); }
+
+int with_runtime(ray::Isolation isolation) {
+  int sum = 0;
+  {
+    ray::Runtime inner({.num_cpus = 1, .isolation = isolation});
+    sum = inner.get(inner.remote<pid>()) == ::getpid() ? 1 : 0;
+  }
+  // Another thread finds the worker's runtime as the task does, also after the inner one.
+  std::thread other([&] {
+    if (ray::is_initialized() && ray::get(ray::remote<pid>()) != 0) sum += 2;
+  });
+  other.join();
+  return sum;
+}
+int inits_again() {
+  ray::init();
+  return 0;
+}
 
 ray::RuntimeOptions processes(double cpus) {
   return {.num_cpus = cpus, .isolation = ray::Isolation::processes};
@@ -101,4 +120,13 @@ TEST_CASE("a program that was removed or replaced while it runs starts its worke
   CHECK(driver.wait() == 0);
   CHECK(driver.out().find("pid ") != std::string::npos);
   std::filesystem::remove(copy);
+}
+
+TEST_CASE("a task in a worker makes runtimes of threads, and none with workers") {
+  ray::init(processes(2));
+  CHECK(ray::get(ray::remote<with_runtime>(ray::Isolation::threads)) == 3);
+  CHECK_THROWS_AS(ray::get(ray::remote<with_runtime>(ray::Isolation::processes)),
+                  ray::InvalidArgumentError);
+  CHECK_THROWS_AS(ray::get(ray::remote<inits_again>()), ray::InvalidArgumentError);
+  ray::shutdown();
 }

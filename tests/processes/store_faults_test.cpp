@@ -33,6 +33,15 @@ bool is_right(const Bytes& bytes, int number, std::size_t size) {
   return bytes == made(number, size);
 }
 
+/// KiB of shared memory that a process has touched and still maps.
+long shared_memory(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("RssShmem:")) return std::stol(line.substr(9));
+  }
+  return 0;
+}
+
 /// The file of spilled objects; it has no name.
 int spill_descriptor(const std::string& folder) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
@@ -246,4 +255,23 @@ TEST_CASE("F20 a worker that the kernel kills for its memory is told of, and oth
   CHECK(is_right(rt.get(rt.remote<made>(1, kMiB), faults::kDeadline), 1, kMiB));
   rt.shutdown();
   CHECK(faults::eventually([&] { return ::rmdir(group.c_str()) == 0; }, 5s));
+}
+
+TEST_CASE("memory of large objects is given back by all processes when they are gone") {
+  ray::Runtime rt(faults::processes(1, 300 * kMiB));
+  const auto most = [&] {
+    long kibibytes = shared_memory(::getpid());
+    for (const auto& worker : rt.state().workers) {
+      kibibytes = std::max(kibibytes, shared_memory(static_cast<std::int64_t>(worker.pid)));
+    }
+    return kibibytes;
+  };
+  {
+    const auto large = rt.remote<made>(1, 100 * kMiB);
+    CHECK(rt.get(rt.remote<is_right>(large, 1, 100 * kMiB)));
+    CHECK(rt.get(large).size() == 100 * kMiB);
+    CHECK(most() > 90 * 1024);
+  }
+  // The node keeps an empty segment for a while, in case it is needed again.
+  CHECK(faults::eventually([&] { return most() < 1024; }));
 }

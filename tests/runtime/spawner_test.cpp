@@ -89,7 +89,7 @@ std::string facts(std::uint32_t version) {
   ::prctl(PR_GET_PDEATHSIG, &death_signal);
   char name[32] = {};
   ::prctl(PR_GET_NAME, name);
-  out << "\nown group " << (::getpgrp() == ::getpid()) << "\ndeath signal " << death_signal
+  out << "\nleads its group " << (::getpgrp() == ::getpid()) << "\ndeath signal " << death_signal
       << "\nname " << name << "\nno new privileges " << ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
       << "\noom " << line_of("/proc/self/oom_score_adj", "") << '\n'
       << line_of("/proc/self/status", "SigBlk") << '\n'
@@ -228,7 +228,7 @@ TEST_CASE("a worker is the same program in a state of its own") {
   CHECK(fact(said, "version") == "17");
   CHECK(fact(said, "descriptors") == "0 1 2 3");
   for (const char* number : {"0", "1", "2"}) CHECK(fact(said, number) == "/dev/null");
-  CHECK(fact(said, "own group") == "1");
+  CHECK(fact(said, "leads its group") == "1");
   CHECK(fact(said, "death signal") == std::to_string(SIGKILL));
   CHECK(fact(said, "no new privileges") == "1");
   CHECK(fact(said, "oom") == std::to_string(ray::detail::kWorkerOomScore));

@@ -28,7 +28,8 @@ constexpr ObjectOps kOps{.destroy = nullptr,
                          .release_arguments = nullptr,
                          .arguments = nullptr,
                          .name = nullptr,
-                         .seal_elements = nullptr, .codec = nullptr};
+                         .seal_elements = nullptr,
+                         .codec = nullptr};
 
 /// A task and how often it was pushed less how often it was taken: 0 or 1.
 struct Item {
