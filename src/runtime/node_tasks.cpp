@@ -34,8 +34,7 @@ void Node::State::handle(ClientId from, message::Submit& submit) {
   // If only some of its results are left, it runs for the others.
   std::uint32_t left = 0;
   while (left < result_count(spec) && objects.contains(result_id(id, spec.results, left))) ++left;
-  const bool made = left != 0 && left == result_count(spec);
-  if (known != nullptr || made || actors.find(id) != nullptr) {
+  if (known != nullptr || (left != 0 && left == result_count(spec)) || actors.find(id) != nullptr) {
     discard(from, spec.arguments);
     if (known != nullptr && known->spec->function != spec.function) {
       refuse_other_function(from, *known, spec);

@@ -122,7 +122,7 @@ bool StreamCore::send(CoroutineWaiter& node, PromiseBase& promise) {
     scope.engine()->parts().client->yielded(task_, tail_, made_);
     const std::lock_guard lock(items_->mutex);
     ++made_;
-    if (made_ - items_->told >= limit_) {
+    if (made_ >= items_->told + limit_) {  // Another try is behind what the reader took.
       items_->paused = true;
       leaves = promise.suspend_for(node, nullptr);
     }
@@ -137,7 +137,7 @@ void StreamCore::credit(std::uint32_t items) noexcept {
   {
     const std::lock_guard lock(items_->mutex);
     if (items > items_->told) items_->told = items;
-    if (items_->paused && made_ - items_->told <= limit_ / 2 + 1) {
+    if (items_->paused && made_ <= items_->told + limit_ / 2 + 1) {
       items_->paused = false;
       wake = task_;
       detail::retain(wake);

@@ -35,17 +35,15 @@ int gets(std::vector<ray::ObjectRef<int>> refs, std::string ledger) {
 
 int one() { return 1; }
 
-ray::ObjectRef<int> one_with_r() {
-  return ray::remote<one>.options({.resources = {{"R", 1}}})();
-}
+ray::ObjectRef<int> asks() { return ray::remote<one>.options({.resources = {{"R", 1}}})(); }
 
-ray::Task<int> holds_and_awaits() { co_return co_await one_with_r(); }
+ray::Task<int> holds_and_awaits() { co_return co_await asks(); }
 
 }  // namespace
 
 TEST_CASE("a stream whose process died goes on, though its reader is far ahead", "[processes]") {
   ray::Runtime rt(processes(1));
-  auto stream = rt.remote<dies_once>.options({.max_retries = 1, .generator_backpressure = 2})(40);
+  auto stream = rt.with<dies_once>({.max_retries = 1, .generator_backpressure = 2})(40);
   for (int i = 0; i < 40; ++i) {
     const auto ref = stream.next();
     REQUIRE(ref.has_value());
@@ -78,7 +76,7 @@ TEST_CASE("a coroutine that awaits what needs the resources that it holds is tol
   ray::RuntimeOptions options = processes(2);
   options.resources = {{"R", 1}};
   ray::Runtime rt(options);
-  const auto held = rt.remote<holds_and_awaits>.options({.resources = {{"R", 1}}})();
+  const auto held = rt.with<holds_and_awaits>({.resources = {{"R", 1}}})();
   CHECK_THROWS_AS(rt.get(held, kDeadline), ray::DeadlockError);
   const auto free = rt.remote<holds_and_awaits>();
   CHECK(rt.get(free, kDeadline) == 1);

@@ -125,3 +125,115 @@ TEST_CASE("an actor whose only running call waits does nothing, whoever stands i
   CHECK(leases.done(one, 1, PoolTime(3)));
   CHECK(leases.lively() == 1);
 }
+
+TEST_CASE("a worker that is an actor's, or is told to end, is not of the pool", "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  const ClientId two = pool.worker();
+  CHECK(leases.pool() == 2);
+  leases.give_to_actor(one, 99, 10'000, 1);
+  CHECK(leases.pool() == 1);
+  leases.end_soon(one, PoolTime(2));
+  CHECK(leases.pool() == 1);
+  leases.end_soon(two, PoolTime(2));
+  CHECK(leases.pool() == 0);
+  leases.end(one);
+  leases.end(two);
+  CHECK(leases.pool() == 0);
+}
+
+TEST_CASE("how long a task took that waited says nothing", "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  leases.send(one, plain_task(1));
+  leases.began(one, 1, PoolTime(2));
+  SECTION("in get") {
+    leases.block(one, 1);
+    leases.unblock(one, 1);
+  }
+  SECTION("in co_await") {
+    leases.suspend(one, 1, PoolTime(3));
+    leases.resume(one, 1);
+  }
+  leases.done(one, 1, PoolTime(1000));
+  CHECK_FALSE(leases.mean(1));
+}
+
+TEST_CASE("what stands behind a blocked task takes no slot, and nothing more is sent there",
+          "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  leases.send(one, plain_task(1));
+  leases.began(one, 1, PoolTime(2));
+  leases.send(one, plain_task(2));
+  leases.recall(one);
+  CHECK(leases.give_back(one, 2, PoolTime(3)));
+  leases.recall_answered(one);
+  CHECK_FALSE(leases.with_room(1));  // It is about to wait.
+  leases.send(one, plain_task(3));
+  CHECK(leases.free_cpu() == 10'000);
+  leases.block(one, 1);
+  CHECK(leases.free_cpu() == 20'000);
+  CHECK(leases.lively() == 1);  // It will give that back.
+}
+
+TEST_CASE("a coroutine comes back to a worker that has nothing else to do", "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  leases.send(one, plain_task(1));
+  leases.began(one, 1, PoolTime(2));
+  leases.suspend(one, 1, PoolTime(3));
+  CHECK(leases.lively() == 0);
+  CHECK(leases.newest_idle() == one);
+  CHECK_FALSE(leases.newest_idle(true));
+  CHECK_FALSE(leases.oldest_idle());
+}
+
+TEST_CASE("who waits for a lost object is sent nothing ahead", "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  leases.send(one, plain_task(1));
+  leases.began(one, 1, PoolTime(2));
+  CHECK(leases.with_room(1) == one);
+  leases.lend(one, true);
+  CHECK_FALSE(leases.with_room(1));
+  leases.lend(one, false);
+  CHECK(leases.with_room(1) == one);
+}
+
+TEST_CASE("an actor's calls that are suspended do nothing, and let as many begin as may",
+          "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const std::int32_t max_concurrency = GENERATE(0, 1, 2);
+  const ClientId one = pool.worker();
+  leases.give_to_actor(one, 99, 10'000, max_concurrency);
+  leases.send(one, plain_task(1));
+  leases.began(one, 1, PoolTime(2));
+  CHECK(leases.lively() == 1);
+  CHECK(leases.suspend(one, 1, PoolTime(3)));
+  CHECK(leases.lively() == 0);
+  CHECK(leases.free_cpu() == 20'000);
+  leases.send(one, plain_task(2));
+  CHECK(leases.lively() == (max_concurrency == 1 ? 0 : 1));
+  if (max_concurrency != 1) {
+    leases.began(one, 2, PoolTime(4));
+    leases.block(one, 2);
+    CHECK(leases.lively() == 0);
+    CHECK(leases.done(one, 2, PoolTime(5)));
+    CHECK(leases.lively() == 0);
+    leases.send(one, plain_task(3));
+    leases.began(one, 3, PoolTime(6));
+    CHECK(leases.lively() == 1);
+    leases.done(one, 3, PoolTime(7));
+  }
+  CHECK(leases.resume(one, 1));
+  CHECK(leases.lively() == 1);
+  leases.done(one, 1, PoolTime(8));
+  if (max_concurrency != 1) CHECK(leases.lively() == 0);
+}

@@ -58,3 +58,15 @@ TEST_CASE("the first of a line can be put before, and those that leave leave no 
   CHECK(queue.pick_plain(0) == 1000);
   CHECK(queue.pick_plain(0) == std::nullopt);
 }
+
+TEST_CASE("nobody takes the part that there is of what an older one lacks", "[node]") {
+  TaskQueue queue({40'000, {{"GPU", 20'000}}});
+  REQUIRE(queue.ledger().try_reserve(gpu()));
+  queue.push(1, {10'000, {{"GPU", 20'000}}});
+  queue.push(2, gpu());
+  CHECK(queue.pick(40'000) == std::nullopt);
+  queue.push(3, cpus(20'000));
+  CHECK(queue.pick(40'000) == 3);
+  queue.ledger().release(gpu());
+  CHECK(queue.pick(40'000) == 1);
+}

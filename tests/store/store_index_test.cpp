@@ -255,3 +255,69 @@ TEST_CASE("an object that is removed while it is read lives until the reader is 
     CHECK(filled.store.used() == 512);
   }
 }
+
+TEST_CASE("no more goes to disk than there is room for, what is on its way counted", "[node]") {
+  Filled filled{StoreIndex(StoreLimits{1024, 1024, 512, 10s}), StoreTime(1), {}};
+  filled.put(1, 512);
+  filled.put(2, 512);
+  filled.reserve(2, 1024);
+  CHECK(all<action::Spill>(filled.actions).size() == 1);
+}
+
+TEST_CASE("who waits longest is served first, and what is let go makes room", "[node]") {
+  Filled filled;
+  filled.put(1, 512);
+  filled.put(2, 512);
+  filled.store.bring(98, {1}, false, filled.now, filled.actions);
+  filled.store.bring(99, {2}, false, filled.now, filled.actions);
+  REQUIRE(all<action::Brought>(filled.actions).size() == 2);
+  filled.reserve(2, 1024);
+  filled.actions.clear();
+  filled.store.bring(97, {1}, false, filled.now, filled.actions);
+  CHECK(all<action::Brought>(filled.actions).empty());
+  filled.store.unpin_brought(98, filled.now, filled.actions);
+  CHECK(all<action::Spill>(filled.actions).size() == 1);
+  filled.store.unpin_brought(99, filled.now, filled.actions);
+  CHECK(all<action::Spill>(filled.actions).size() == 2);
+}
+
+TEST_CASE("an object that is removed while it is written and read gives its room back once",
+          "[node]") {
+  Filled filled;
+  filled.put(1, 512);
+  filled.put(2, 512);
+  filled.reserve(1, 512);
+  REQUIRE(all<action::Spill>(filled.actions).size() == 1);
+  filled.store.pin(1, 9);
+  filled.store.remove(1, filled.now, filled.actions);
+  CHECK(filled.store.unpin(1, 9, filled.now, filled.actions));
+  filled.store.spilled(1, 11, filled.now, filled.actions);
+  CHECK(all<action::Granted>(filled.actions).size() == 3);
+  filled.store.pin(2, 9);
+  filled.reserve(1, 512);
+  filled.now += 11s;
+  filled.store.tick(filled.now, filled.actions);
+  CHECK(all<action::Refused>(filled.actions).size() == 1);
+}
+
+TEST_CASE("a disk that works again is not blamed", "[node]") {
+  Filled filled;
+  filled.put(1, 512);
+  filled.put(2, 512);
+  filled.reserve(1, 512);
+  filled.store.spilled(1, std::nullopt, filled.now, filled.actions);
+  filled.actions.clear();
+  filled.now += 2s;
+  filled.store.tick(filled.now, filled.actions);
+  const auto again = all<action::Spill>(filled.actions);
+  REQUIRE(again.size() == 1);
+  filled.store.spilled(again[0].object, 11, filled.now, filled.actions);
+  REQUIRE(all<action::Granted>(filled.actions).size() == 1);
+  filled.store.pin(again[0].object == 1 ? 2 : 1, 9);
+  filled.reserve(1, 512);
+  filled.now += 11s;
+  filled.store.tick(filled.now, filled.actions);
+  const auto refused = all<action::Refused>(filled.actions);
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0].why == NoRoom::full);
+}
