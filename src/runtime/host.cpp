@@ -58,6 +58,13 @@ Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welc
   epoll_event event{};
   event.events = EPOLLIN;
   ::epoll_ctl(watch_.number(), EPOLL_CTL_ADD, bell_.number(), &event);
+  if (!options_.spill_directory.empty()) {
+    SystemFault fault;
+    if (!SpillFile::open(options_.spill_directory, fault)) {
+      throw InvalidArgumentError("ray: nothing can be spilled to '" + options_.spill_directory +
+                                 "' (spill_directory): " + fault.text());
+    }
+  }
   OutputArchive out;
   out(options_);
   welcome_.options = out.bytes();

@@ -10,7 +10,7 @@ namespace ray::detail {
 namespace {
 
 constexpr std::uint64_t kOrdinarySegment = std::uint64_t{64} << 20;  // Larger: one object's.
-constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;  // At a time.
+constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;         // At a time.
 
 }  // namespace
 
@@ -26,8 +26,8 @@ void Host::perform(decision::MakeSegment&& make) {
   later([this, make] {
     SystemFault fault;
     std::shared_ptr<Segment> segment;
-    const std::uint64_t first = make.size <= kOrdinarySegment ? std::min(make.size, kPopulated)
-                                                              : make.size;
+    const std::uint64_t first =
+        make.size <= kOrdinarySegment ? std::min(make.size, kPopulated) : make.size;
     if (auto fresh = Segment::make(make.size, fault); fresh && fresh->populate(0, first, fault)) {
       segment = std::make_shared<Segment>(std::move(*fresh));
       // Mapped here it stays writable; a worker that writes it says when it has it mapped. Old

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include <ray/detail/records.hpp>
 #include <ray/error.hpp>
 #include <ray/task/record_types.hpp>
 #include <ray/task/values.hpp>
@@ -30,7 +31,21 @@ namespace ray::detail {
 namespace {
 
 constexpr int kDriverGone = 0;  // Nobody is left to whom a status would say anything.
+constexpr int kForkedChild = 0;
+constexpr int kLinkLost = 71;
+constexpr int kMillisecondsBetweenTries = 1;
 constexpr auto kSegmentWithin = std::chrono::seconds(30);
+
+/// A child that a task forked and that came back out of the task: it is no worker.
+std::atomic<bool> is_forked_child{false};
+
+/// Something in this process wrote where only the link may: the node takes it for dead.
+[[noreturn]] void give_up_link() {
+  std::fprintf(stderr,
+               "ray: this worker process has lost its link with the driver: its memory was "
+               "overwritten\n");
+  ::_exit(kLinkLost);
+}
 
 /// A worker's way to its node.
 class WorkerChannel final : public Channel {
@@ -39,14 +54,26 @@ public:
   void set_receiver(Receiver& receiver) { receiver_ = &receiver; }
 
   void send(Message message) override {
+    if (is_forked_child) ::_exit(kForkedChild);
     const std::lock_guard lock(send_mutex_);
     out_.clear();
     encode(message, out_);
-    const std::lock_guard link(link_mutex_);
-    link_.send(out_, is_urgent(message));
+    for (;;) {
+      {
+        const std::lock_guard link(link_mutex_);
+        const Link::Sent sent = link_.send(out_, is_urgent(message));
+        if (sent == Link::Sent::broken) give_up_link();
+        if (sent != Link::Sent::refused) return;
+        link_.flush();
+      }
+      // As much as may be waits to be sent already: who sends so much waits for the node.
+      pollfd watched{.fd = link_.bell(), .events = POLLIN, .revents = 0};
+      ::poll(&watched, 1, kMillisecondsBetweenTries);
+    }
   }
 
   bool poll() override {
+    if (is_forked_child) ::_exit(kForkedChild);
     const ReaderRole::Turn turn(reader_);
     if (!turn) return false;
     bool any = false;
@@ -56,6 +83,7 @@ public:
         const std::lock_guard lock(link_mutex_);
         std::span<const std::byte> body;
         if (!link_.receive(body)) {
+          if (link_.fault() != RingFault::none) give_up_link();
           if (link_.queued_bytes() != 0) link_.flush();
           break;
         }
@@ -94,6 +122,8 @@ public:
       }
       ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
       if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
+      // A task closed what is not its own.
+      if (((watched[0].revents | watched[2].revents) & POLLNVAL) != 0) give_up_link();
       parker.rest_ends();
       if ((watched[2].revents & POLLIN) != 0) take_segments();
     }
@@ -195,7 +225,7 @@ private:
 };
 
 [[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "ray: this worker process cannot start: %s\n", why.c_str());
+  std::fprintf(stderr, "ray: this worker process cannot go on: %s\n", why.c_str());
   ::_exit(70);
 }
 
@@ -309,8 +339,11 @@ void serve_as_worker(void (*enter)(Engine& engine)) {
   opened.set_receiver(client);
   client.open(std::move(channel), *greeting.welcome_, traced);
   for (Message& message : greeting.early) client.receive(std::move(message));
+  ::pthread_atfork(nullptr, nullptr, [] { is_forked_child.store(true); });
   enter(*engine);
-  client.work();
+  // Whatever happens: main is not for a worker.
+  const std::exception_ptr error = thrown_by([&] { client.work(); });
+  if (error != nullptr) give_up("ended by " + describe(error));
   flush_output();
   ::_exit(0);
 }

@@ -41,7 +41,8 @@ Described describe_parts(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const std::exception& e) {
-    std::string text = e.what();
+    const char* what = e.what();
+    std::string text = what != nullptr ? what : "";  // A user's type may have none.
     if (text.size() > kTextMax) text = text.substr(0, kTextMax) + "… (cut)";
     return {demangle(typeid(e)), std::move(text)};
   } catch (...) {
