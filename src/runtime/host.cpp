@@ -215,7 +215,8 @@ void Host::attend(bool begins) {
   const std::lock_guard lock(mutex_);
   attending_ += begins ? 1 : -1;
   if (attending_ > 1 || (attending_ == 1 && !begins)) return;  // As it was.
-  if (!settle()) ring();  // Somebody sleeps who would not hear of what has just come.
+  // Somebody sleeps who would not hear of what has just come; who begins looks itself.
+  if (!settle() && !begins) ring();
 }
 
 void Host::sleep(Parker& parker, const Clock::time_point* deadline) {
