@@ -193,7 +193,7 @@ void read_environment(RuntimeOptions& options) {
     const std::size_t equals = line.find('=');
     if (!line.starts_with("RAY_") || equals == std::string_view::npos) continue;
     const std::string_view key = line.substr(0, equals);
-    if (is_foreign(key)) continue;
+    if (is_foreign(key) || equals + 1 == line.size()) continue;  // Empty is as good as not there.
     const Setting* found = nullptr;
     for (const Setting& setting : kSettings) {
       if (key == "RAY_" + upper(setting.name)) found = &setting;

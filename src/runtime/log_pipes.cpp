@@ -155,7 +155,8 @@ void LogPrinter::print(const std::string& name, Origin origin, std::string_view 
 
 void LogPrinter::print_folded(const Worker& worker, Origin origin, const std::string& line,
                               Time now, LogText& text) {
-  std::string pattern = line.size() <= kFoldedBytesMax ? pattern_of(line) : "";
+  const bool may_fold = limits_.patterns != 0 && line.size() <= kFoldedBytesMax;
+  std::string pattern = may_fold ? pattern_of(line) : "";
   const auto found = by_pattern_.find(pattern);
   if (found != by_pattern_.end()) {
     Repeated& repeated = *found->second;

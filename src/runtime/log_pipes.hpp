@@ -38,7 +38,7 @@ struct LogLimits {
   std::size_t line_bytes = std::size_t{64} << 10;             // A longer line is printed in parts.
   std::chrono::nanoseconds window = std::chrono::seconds(5);  // In which lines count as repeated.
   std::chrono::nanoseconds refresh = std::chrono::milliseconds(100);  // Of a progress bar.
-  std::size_t patterns = 1000;  // Different lines that are remembered for that.
+  std::size_t patterns = 1000;  // Different lines that are remembered for that; 0: all are shown.
 };
 
 enum class LogStream : std::uint8_t { out, error };

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include <ray/error.hpp>
 
@@ -44,10 +46,18 @@ std::string in_one_line(std::string text) {
   return line;
 }
 
+/// Ray's variable: lines that several workers print are not folded.
+LogLimits limits_from_environment() {
+  LogLimits limits;
+  const char* fold = std::getenv("RAY_DEDUP_LOGS");
+  if (fold != nullptr && std::string_view(fold) == "0") limits.patterns = 0;
+  return limits;
+}
+
 }  // namespace
 
 LogReader::LogReader()
-    : printer_(log_style(STDOUT_FILENO), log_style(STDERR_FILENO)),
+    : printer_(log_style(STDOUT_FILENO), log_style(STDERR_FILENO), limits_from_environment()),
       watch_(::epoll_create1(EPOLL_CLOEXEC)),
       bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!watch_ || !bell_ || !watch(watch_, bell_, kBell)) {

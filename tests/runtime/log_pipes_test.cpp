@@ -167,6 +167,14 @@ TEST_CASE("the number of lines that are remembered is bounded, and none is lost 
   CHECK(screen.say(2, "a\n") == "(pid=2) a\n");
 }
 
+TEST_CASE("where nothing is folded each line of each worker is printed") {
+  Screen screen(kFile, {.patterns = 0});
+  for (int pid = 1; pid < 4; ++pid) {
+    CHECK(screen.say(pid, "a\n") == "(pid=" + std::to_string(pid) + ") a\n");
+  }
+  CHECK(screen.finish() == "");
+}
+
 TEST_CASE("a line without end is printed in parts, in whole characters") {
   Screen screen(kFile, {.line_bytes = 10});
   CHECK(screen.say(1, "0123456789\n") == "(pid=1) 0123456789\n");
