@@ -205,6 +205,12 @@ TEST_CASE("a bad flag is refused with a line that names it and its value") {
   CHECK_FALSE(ray::is_initialized());
 }
 
+TEST_CASE("an empty variable of the environment is as good as none") {
+  const Environment environment("RAY_NUM_CPUS", "");
+  const ray::Runtime rt;
+  CHECK(rt.options().num_cpus > 0);
+}
+
 TEST_CASE("a bad variable of the environment is refused by name and value") {
   const Environment environment("RAY_NUM_CPUS", "lots");
   const std::string text = complaint([] { ray::init(); });
