@@ -41,7 +41,8 @@ function(ray_dev_target target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 sees overlapping and overlong copies in strings made of literals (its bug 105651).
     target_compile_options(${target} PRIVATE
-      -Wno-restrict -Wno-stringop-overflow -Wno-maybe-uninitialized)
+      -Wno-restrict -Wno-stringop-overflow -Wno-maybe-uninitialized
+      $<$<CONFIG:Release>:-Wno-array-bounds>)
   endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
 endfunction()

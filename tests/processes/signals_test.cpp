@@ -4,12 +4,13 @@
 
 #include <ray/ray.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 
 namespace signals {
 
-volatile std::sig_atomic_t handled = 0;
+std::atomic<int> handled{0};  // Handled on any thread.
 void handle(int) { handled = 1; }
 
 void naps(std::string word) {
