@@ -39,13 +39,13 @@ constexpr auto kSegmentWithin = std::chrono::seconds(30);
 /// A child that a task forked and that came back out of the task: it is no worker.
 std::atomic<bool> is_forked_child{false};
 
-/// Something in this process wrote where only the link may: the node takes it for dead.
-[[noreturn]] void give_up_link() {
-  std::fprintf(stderr,
-               "ray: this worker process has lost its link with the driver: its memory was "
-               "overwritten\n");
+/// A task spoilt what is not its own: the node takes this process for dead.
+[[noreturn]] void give_up_link(const char* why) {
+  std::fprintf(stderr, "ray: this worker process has lost its link with the driver: %s\n", why);
   ::_exit(kLinkLost);
 }
+constexpr const char* kOverwritten = "its memory was overwritten";
+constexpr const char* kClosed = "a descriptor of the library's was closed";
 
 /// A worker's way to its node.
 class WorkerChannel final : public Channel {
@@ -62,7 +62,7 @@ public:
       {
         const std::lock_guard link(link_mutex_);
         const Link::Sent sent = link_.send(out_, is_urgent(message));
-        if (sent == Link::Sent::broken) give_up_link();
+        if (sent == Link::Sent::broken) give_up_link(kOverwritten);
         if (sent != Link::Sent::refused) return;
         link_.flush();
       }
@@ -83,7 +83,7 @@ public:
         const std::lock_guard lock(link_mutex_);
         std::span<const std::byte> body;
         if (!link_.receive(body)) {
-          if (link_.fault() != RingFault::none) give_up_link();
+          if (link_.fault() != RingFault::none) give_up_link(kOverwritten);
           if (link_.queued_bytes() != 0) link_.flush();
           break;
         }
@@ -123,7 +123,7 @@ public:
       ::ppoll(watched, 3, deadline != nullptr ? &rest : nullptr, nullptr);
       if ((watched[2].revents & (POLLHUP | POLLERR)) != 0) ::_exit(kDriverGone);
       // A task closed what is not its own.
-      if (((watched[0].revents | watched[2].revents) & POLLNVAL) != 0) give_up_link();
+      if (((watched[0].revents | watched[2].revents) & POLLNVAL) != 0) give_up_link(kClosed);
       parker.rest_ends();
       if ((watched[2].revents & POLLIN) != 0) take_segments();
     }
