@@ -12,6 +12,11 @@ set(RAY_SANITIZE "" CACHE STRING "Sanitizers for everything built here")
 if(RAY_SANITIZE)
   add_compile_options(-fsanitize=${RAY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${RAY_SANITIZE})
+  if(RAY_SANITIZE MATCHES "undefined")
+    # It makes a pipe before it looks at an object, and calls the object broken where no descriptor
+    # is left: the tests of F34 take them all.
+    add_compile_options(-fno-sanitize=vptr)
+  endif()
   if(RAY_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-Wno-tsan)  # GCC warns of every fence, also of those TSan need not see.
   endif()
