@@ -148,17 +148,15 @@ namespace detail {
 // --- cereal's wrappers in our archives ---
 
 template <class T>
-inline constexpr bool is_cereal_wrapper = false;
+inline constexpr bool is_wrapper<cereal::NameValuePair<T>> = true;
 template <class T>
-inline constexpr bool is_cereal_wrapper<cereal::NameValuePair<T>> = true;
+inline constexpr bool is_wrapper<cereal::SizeTag<T>> = true;
 template <class T>
-inline constexpr bool is_cereal_wrapper<cereal::SizeTag<T>> = true;
+inline constexpr bool is_wrapper<cereal::BinaryData<T>> = true;
 template <class T>
-inline constexpr bool is_cereal_wrapper<cereal::BinaryData<T>> = true;
+inline constexpr bool is_wrapper<cereal::base_class<T>> = true;
 template <class T>
-inline constexpr bool is_cereal_wrapper<cereal::base_class<T>> = true;
-template <class T>
-inline constexpr bool is_cereal_wrapper<cereal::virtual_base_class<T>> = true;
+inline constexpr bool is_wrapper<cereal::virtual_base_class<T>> = true;
 
 template <class T>
 struct Codec<cereal::NameValuePair<T>> {
@@ -201,13 +199,14 @@ struct Codec<cereal::virtual_base_class<T>> : BaseCodec<cereal::virtual_base_cla
 
 template <class T>
 concept CerealType =
-    std::is_class_v<T> && !Container<T> && !is_cereal_wrapper<T> && !is_shared_pointer<T> &&
+    std::is_class_v<T> && !Container<T> && !is_wrapper<T> && !is_shared_pointer<T> &&
     cereal::traits::is_output_serializable<T, CerealOutput>::value &&
     cereal::traits::is_input_serializable<T, CerealInput>::value;
 
 template <CerealType T>
 struct Codec<T> {
   static void write(OutputArchive& out, const T& value) {
+    const OwnFunction own(out, value);
     CerealOutput archive(out);
     static_cast<cereal::OutputArchive<CerealOutput, cereal::AllowEmptyClassElision>&>(archive)(
         value);

@@ -20,6 +20,14 @@ void throw_no_references(std::string_view type) {
                            " stands in a place where references cannot be sent");
 }
 
+void throw_inherited(std::string_view type, std::string_view base) {
+  throw SerializationError("ray: a value of type " + std::string(type) +
+                           " cannot leave its process: it inherits serialize from " +
+                           std::string(base) +
+                           ", which leaves its own fields behind; give it a serialize that says "
+                           "Base::serialize(archive); archive(field, …);");
+}
+
 void throw_too_deep(std::string_view type) {
   throw SerializationError("ray: values lie in one another more than " + std::to_string(kDepthMax) +
                            " deep, at a " + std::string(type) +
@@ -40,7 +48,7 @@ void OutputArchive::write_size(std::uint64_t size) {
 
 /// The lowest bit of the size says whether the bytes lie beside.
 void OutputArchive::write_block(const void* data, std::size_t size) {
-  const bool beside = size >= beside_bytes_;
+  const bool beside = size >= beside_bytes_ && !lifetime_.ends_soon;
   write_size(std::uint64_t{size} << 1 | (beside ? 1 : 0));
   if (beside) {
     beside_.emplace_back(static_cast<const std::byte*>(data), size);

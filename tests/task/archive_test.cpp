@@ -144,6 +144,52 @@ public:
   virtual ~Reversed() = default;
 };
 
+/// Writes what is gone when its function ends, and what stays.
+struct Makes {
+  std::string kept;
+  std::vector<std::string> more;
+  std::unique_ptr<std::string> elsewhere;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    std::string made = kept + kept;
+    archive(made, kept, more);
+    if (Archive::is_loading::value) elsewhere = std::make_unique<std::string>();
+    archive(*elsewhere);
+  }
+};
+
+// --- types that inherit what they say of themselves ---
+
+struct Named {
+  std::string name;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(name);
+  }
+};
+struct Forgetful : Named {
+  int age = 0;
+};
+struct Mindful : Named {
+  int age = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    Named::serialize(archive);
+    archive(age);
+  }
+};
+struct NoMore : Named {};
+template <class T>
+struct Mixin {
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(static_cast<T*>(this)->age);
+  }
+};
+struct Mixed : Mixin<Mixed> {
+  int age = 0;
+};
+
 // --- types whose fields cannot be named ---
 
 struct Base {
@@ -193,6 +239,45 @@ TEST_CASE("plain structs are taken field by field, and others are not taken for 
   STATIC_REQUIRE(field_count<HasNoDefault>() == 0);
   STATIC_REQUIRE(field_count<std::string>() == 0);
   STATIC_REQUIRE(field_count<int>() == 0);
+}
+
+TEST_CASE("what a type's own function has just made is copied, and only that is") {
+  Makes makes;
+  makes.kept = std::string(1000, 'k');
+  makes.more.assign(2, std::string(1000, 'm'));
+  makes.elsewhere = std::make_unique<std::string>(1000, 'e');
+  OutputArchive out(500);
+  out(std::vector{5, 6}, makes);
+  REQUIRE(out.beside().size() == 3);
+  CHECK(out.beside()[0].data() == reinterpret_cast<const std::byte*>(makes.kept.data()));
+  CHECK(out.beside()[2].data() == reinterpret_cast<const std::byte*>(makes.more[1].data()));
+  const std::vector<OutputArchive::Piece> beside = out.beside();
+  InputArchive in(out.bytes(), beside);
+  std::vector<int> numbers;
+  Makes again;
+  in(numbers, again);
+  in.finish("test");
+  CHECK(again.kept == makes.kept);
+  CHECK(again.more == makes.more);
+  CHECK(*again.elsewhere == *makes.elsewhere);
+}
+
+TEST_CASE("a type that inherits its serialize and has fields of its own is refused by name") {
+  CHECK_THROWS_WITH(bytes_of(Forgetful()),
+                    Catch::Matchers::ContainsSubstring("Forgetful cannot leave") &&
+                        Catch::Matchers::ContainsSubstring("serialize from") &&
+                        Catch::Matchers::ContainsSubstring("Named"));
+  Mindful mindful;
+  mindful.name = "x";
+  mindful.age = 7;
+  CHECK(again(mindful).name == "x");
+  CHECK(again(mindful).age == 7);
+  NoMore no_more;
+  no_more.name = "y";
+  CHECK(again(no_more).name == "y");
+  Mixed mixed;
+  mixed.age = 8;
+  CHECK(again(mixed).age == 8);
 }
 
 TEST_CASE("numbers come back as they were") {

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include <ray/error.hpp>
+#include <ray/task/access.hpp>
 #include <ray/task/fields.hpp>
 
 namespace ray {
@@ -35,9 +36,15 @@ namespace detail {
 struct Object;
 struct ActorCore;
 struct ActorClass;
+class OwnFunction;
+class PartOf;
 
 /// How deep values may lie in one another (reliability.md, 4.2).
 inline constexpr int kDepthMax = 64;
+
+/// Passed on by reference, and made only for that: what it names counts, not where it lies.
+template <class T>
+inline constexpr bool is_wrapper = false;
 
 /// How a type reads and writes; specialized in values.hpp, and by <ray/cereal.hpp>.
 template <class T>
@@ -67,11 +74,14 @@ constexpr std::string_view type_text() {
 [[noreturn]] void throw_not_serializable(std::string_view type);
 [[noreturn]] void throw_no_references(std::string_view type);
 [[noreturn]] void throw_too_deep(std::string_view type);
+[[noreturn]] void throw_inherited(std::string_view type, std::string_view base);
 
 }  // namespace detail
 
-/// Writes values. Lifetime: contiguous data from `beside_bytes` on is not copied, only noted
-/// (beside()), and must live until the archive has been used up. Threads: one.
+/// Writes values. Lifetime: contiguous data from `beside_bytes` on that is part of a written value
+/// is not copied, only noted (beside()), and must live until the archive has been used up. What a
+/// type's own function writes is copied unless it lies in the value: it may be gone when the
+/// function ends. Threads: one.
 class OutputArchive {
 public:
   using is_saving = std::true_type;
@@ -119,9 +129,20 @@ public:
   void write_actor(detail::ActorCore* actor);
 
 private:
+  friend detail::OwnFunction;
+  friend detail::PartOf;
+  /// What is known to outlive the writing: everything, or while a type's own function runs, the
+  /// value from `begin` to `end`.
+  struct Lifetime {
+    std::uintptr_t begin = 0;
+    std::uintptr_t end = UINTPTR_MAX;
+    bool ends_soon = false;  // Of what is being written.
+  };
+
   template <class T>
   void write(const T& value);
 
+  Lifetime lifetime_;
   std::vector<std::byte> bytes_;
   std::vector<Piece> beside_;
   std::size_t beside_bytes_;
@@ -198,45 +219,40 @@ private:
   int depth_ = 0;
 };
 
-/// `friend class ray::Access;` lets the archives use private members. Also makes what is private to
-/// make: a default constructor.
-class Access {
-public:
-  template <class Archive, class T>
-  static auto serialize(Archive& archive, T& value) -> decltype(value.serialize(archive)) {
-    return value.serialize(archive);
-  }
-  template <class T>
-  static auto save(OutputArchive& archive, const T& value) -> decltype(value.save(archive)) {
-    return value.save(archive);
-  }
-  template <class T>
-  static auto load(InputArchive& archive, T& value) -> decltype(value.load(archive)) {
-    return value.load(archive);
-  }
-};
-
 namespace detail {
 
-// --- what a type says of itself ---
+/// A type's own function writes `value` as long as this lives.
+class OwnFunction {
+public:
+  template <class T>
+  OwnFunction(OutputArchive& out, const T& value)
+      : lifetime_(out.lifetime_), outer_(out.lifetime_) {
+    lifetime_.begin = reinterpret_cast<std::uintptr_t>(&value);
+    lifetime_.end = lifetime_.begin + sizeof(T);
+  }
+  ~OwnFunction() { lifetime_ = outer_; }
+  OwnFunction(const OwnFunction&) = delete;
+  OwnFunction& operator=(const OwnFunction&) = delete;
 
-template <class T, class Archive>
-concept SerializesItself = requires(T& value, Archive& archive) {
-  ray::Access::serialize(archive, value);
+private:
+  OutputArchive::Lifetime& lifetime_;
+  OutputArchive::Lifetime outer_;
 };
-template <class T>
-concept SavesItself = requires(const T& value, T& into, OutputArchive& out, InputArchive& in) {
-  ray::Access::save(out, value);
-  ray::Access::load(in, into);
-};
-template <class T, class Archive>
-concept SerializedBeside = requires(T& value, Archive& archive) {
-  serialize(archive, value);
-};
-template <class T>
-concept SavedBeside = requires(const T& value, T& into, OutputArchive& out, InputArchive& in) {
-  save(out, value);
-  load(in, into);
+
+/// `value` is written as long as this lives, and what it is made of lives as long as it does.
+class PartOf {
+public:
+  PartOf(OutputArchive& out, const void* value) : lifetime_(out.lifetime_), outer_(out.lifetime_) {
+    const auto at = reinterpret_cast<std::uintptr_t>(value);
+    lifetime_ = {.ends_soon = outer_.ends_soon || at < outer_.begin || at >= outer_.end};
+  }
+  ~PartOf() { lifetime_ = outer_; }
+  PartOf(const PartOf&) = delete;
+  PartOf& operator=(const PartOf&) = delete;
+
+private:
+  OutputArchive::Lifetime& lifetime_;
+  OutputArchive::Lifetime outer_;
 };
 
 template <class T>
@@ -256,12 +272,20 @@ void write_value(OutputArchive& out, const T& value) {
   } else if constexpr (is_number<T>) {
     out.write_number(value);
   } else if constexpr (SavesItself<T>) {
+    const OwnFunction own(out, value);
     ray::Access::save(out, value);
   } else if constexpr (SerializesItself<T, OutputArchive>) {
+    if constexpr (InheritsSerialize<T, OutputArchive>) {
+      using Base = std::remove_cvref_t<decltype(*ray::Access::serializer<T, OutputArchive>())>;
+      throw_inherited(type_text<T>(), type_text<Base>());
+    }
+    const OwnFunction own(out, value);
     ray::Access::serialize(out, const_cast<T&>(value));
   } else if constexpr (SavedBeside<T>) {
+    const OwnFunction own(out, value);
     save(out, value);
   } else if constexpr (SerializedBeside<T, OutputArchive>) {
+    const OwnFunction own(out, value);
     serialize(out, const_cast<T&>(value));
   } else if constexpr (HasCodec<T>) {
     Codec<T>::write(out, value);
@@ -328,7 +352,12 @@ void OutputArchive::write(const T& value) {
     detail::write_value(*this, value);
   } else {
     const detail::Deeper deeper(depth_, detail::type_text<T>());
-    detail::write_value(*this, value);
+    if constexpr (detail::is_wrapper<T>) {
+      detail::write_value(*this, value);
+    } else {
+      const detail::PartOf part(*this, &value);
+      detail::write_value(*this, value);
+    }
   }
 }
 

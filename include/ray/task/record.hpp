@@ -300,7 +300,8 @@ FailurePtr failure_of(Object* object);
 /// Makes the value of an object sealed with kEncoded, once; false if that is not possible, and the
 /// object has failed now.
 bool decode_value(Object* object);
-/// Drops the bytes of one.
+/// The bytes that stand in the place of a value; drops them.
+struct Encoded;
 void drop_encoded(Object* object) noexcept;
 /// Whether the object, which is sealed, has a value; which is there then.
 inline bool has_value(Object* object) {

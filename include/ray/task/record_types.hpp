@@ -38,6 +38,8 @@ struct RecordType {
 std::uint64_t hash_of_type(const std::type_info& type);
 /// Null where there is none.
 const RecordType* find_record_type(std::uint64_t id);
+/// For people; "unknown" if there is none.
+std::string_view record_type_name(std::uint64_t id);
 /// Why records of this type cannot be sent, though known: two functions have one name. Else empty.
 std::string_view why_not_sent(const RecordType& type);
 /// The same in all processes that run the same executable.
