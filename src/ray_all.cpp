@@ -10,6 +10,7 @@
 #include "runtime/client.cpp"
 #include "runtime/client_actors.cpp"
 #include "runtime/client_promises.cpp"
+#include "runtime/client_values.cpp"
 #include "runtime/client_wait.cpp"
 #include "runtime/client_work.cpp"
 #include "runtime/completion.cpp"

@@ -33,11 +33,11 @@ ray::Array<std::uint8_t> make_large(std::size_t size) {
 }
 
 /// Microseconds that the worker takes for `get` alone.
-double time_get(ray::ObjectRef<Blob> ref) {
+double time_get(ray::ObjectRef<ray::Array<std::uint8_t>> ref) {
   const auto start = Clock::now();
-  const Blob& blob = ray::get(ref);
+  const auto& array = ray::get(ref);
   const double micros = micros_since(start);
-  if (blob.empty() || blob.back() != 1) throw std::logic_error("the object has other bytes");
+  if (array[array.size() - 1] != 1) throw std::logic_error("the object has other bytes");
   return micros;
 }
 
@@ -135,10 +135,11 @@ double time_get_in_driver(const Effort& effort) {
 }
 
 double time_get_in_worker(const Effort& effort) {
-  const Blob blob(effort.large / 16, 1);
   std::vector<double> values;
-  for (int repeat = 0; repeat < effort.repeats; ++repeat)
-    values.push_back(ray::get(ray::remote<time_get>(ray::put(blob)), kPatience));
+  for (int repeat = 0; repeat < effort.repeats; ++repeat) {
+    const auto ref = ray::put(make_large(effort.large / 16));
+    values.push_back(ray::get(ray::remote<time_get>(ref), kPatience));
+  }
   return median(values);
 }
 

@@ -61,7 +61,7 @@ void objects(Session& session) {
   session.row("single client wait 1k refs", 1, [] {
     return [] {
       Oks not_ready = submit_small_values(1000);
-      for (int i = 0; i < 1000; ++i) not_ready = std::move(ray::wait(not_ready).pending);
+      for (int i = 0; i < 1000; ++i) not_ready = std::move(ray::wait(std::move(not_ready)).pending);
       require(not_ready.empty());
     };
   });

@@ -46,6 +46,11 @@ template <class R>
 inline constexpr bool is_view =
     std::ranges::enable_view<R> || std::ranges::enable_borrowed_range<R>;
 
+/// Of an argument R&&: whether the range is given up, and its references with it.
+template <class R>
+inline constexpr bool is_owned =
+    !std::is_lvalue_reference_v<R> && !std::is_const_v<R> && !is_view<std::remove_cvref_t<R>>;
+
 /// A value in a tuple or vector of values: void is std::monostate.
 template <class T>
 using Regular = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
@@ -129,6 +134,20 @@ Regular<T> regular_value(ObjectRef<T>&& ref) {
   }
 }
 
+/// Of a value that its owner keeps: straight into the store that processes share. Null where there
+/// is none, or where the value is too small for it.
+template <class Value>
+Object* put_copy(Engine& engine, const Value& value) {
+  if (!engine.is_remote()) return nullptr;
+  Object* cell = Cell<Value>::make_encoded(engine.next_identity());
+  const auto write = [](OutputArchive& out, const void* from) {
+    write_whole(out, *static_cast<const Value*>(from));
+  };
+  if (engine.put_encoded(cell, &value, write)) return cell;
+  release(cell);
+  return nullptr;
+}
+
 template <class Value, class From>
 ObjectRef<Value> put_value(Engine& engine, From&& value) {
   static_assert(
@@ -142,9 +161,14 @@ ObjectRef<Value> put_value(Engine& engine, From&& value) {
       "ray: put of a value that cannot be copied: give it away with std::move; what cannot "
       "be moved either can be kept in a std::unique_ptr");
   if constexpr (fits) {
-    const auto identity = engine.next_identity();
-    Object* cell = Cell<Value>::make(identity, std::forward<From>(value));
-    if constexpr (!std::is_arithmetic_v<Value>) engine.put(cell);
+    constexpr bool copies = std::is_lvalue_reference_v<From&&> &&
+                            std::is_same_v<std::remove_cvref_t<From>, Value> &&
+                            !std::is_trivially_copyable_v<Value>;
+    if constexpr (copies) {
+      if (Object* stored = put_copy<Value>(engine, value)) return RefAccess::adopt<Value>(stored);
+    }
+    Object* cell = Cell<Value>::make(engine.next_identity(), std::forward<From>(value));
+    if constexpr (!copies && !std::is_arithmetic_v<Value>) engine.put(cell);
     return RefAccess::adopt<Value>(cell);
   }
 }
@@ -224,8 +248,7 @@ auto get(R&& refs, std::optional<Timeout> timeout = {}) {
   using T = detail::RefValue<detail::RangeElement<R>>;
   detail::await_all(refs, timeout);
   if constexpr (!std::is_void_v<T>) {
-    constexpr bool owned = !std::is_lvalue_reference_v<R> && !std::is_const_v<R> &&
-                           !detail::is_view<std::remove_cvref_t<R>>;
+    constexpr bool owned = detail::is_owned<R>;
     if constexpr (owned) {
       for (auto& ref : refs) detail::require_movable(std::move(ref));  // Before one is taken.
     }
@@ -289,11 +312,12 @@ template <class T>
 Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout = {});
 
 /// Waits until num_returns of the refs are ready (a failure counts as ready) or the timeout is
-/// over. At most num_returns in `ready`, the rest in `pending`, both in the given order.
+/// over. At most num_returns in `ready`, the rest in `pending`, both in the given order;
+/// moved there when the range is given up by std::move, which is faster for many.
 /// No refs at all give an empty result at once, whatever the options; else it throws
 /// InvalidArgumentError for an empty ref, num_returns 0 or over the number of refs.
 template <detail::RefRange R>
-auto wait(const R& refs, WaitOptions options = {})
+auto wait(R&& refs, WaitOptions options = {})
     -> WaitResult<detail::RefValue<detail::RangeElement<R>>>;
 
 /// The task's object fails at once with TaskCancelledError. If the task has not begun, it will
@@ -348,14 +372,23 @@ Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout) {
 }
 
 template <detail::RefRange R>
-auto wait(const R& refs, WaitOptions options)
-    -> WaitResult<detail::RefValue<detail::RangeElement<R>>> {
+auto wait(R&& refs, WaitOptions options) -> WaitResult<detail::RefValue<detail::RangeElement<R>>> {
   std::vector<detail::Object*> objects;
+  objects.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
   for (const auto& ref : refs) objects.push_back(detail::object_of(ref, "wait"));
   const std::vector<bool> ready = detail::wait_ready(objects, options);
   WaitResult<detail::RefValue<detail::RangeElement<R>>> result;
+  result.ready.reserve(objects.empty() ? 0 : options.num_returns);
+  result.pending.reserve(objects.size());
   std::size_t i = 0;
-  for (const auto& ref : refs) (ready[i++] ? result.ready : result.pending).push_back(ref);
+  for (auto&& ref : refs) {
+    auto& into = ready[i++] ? result.ready : result.pending;
+    if constexpr (detail::is_owned<R>) {
+      into.push_back(std::move(ref));
+    } else {
+      into.push_back(ref);
+    }
+  }
   return result;
 }
 

@@ -107,8 +107,8 @@ public:
     return ray::try_get(std::forward<A>(arguments)...);
   }
   template <class R>
-  auto wait(const R& refs, WaitOptions options = {}) {
-    return ray::wait(refs, options);
+  auto wait(R&& refs, WaitOptions options = {}) {
+    return ray::wait(std::forward<R>(refs), options);
   }
   template <class T>
   void cancel(const ObjectRef<T>& ref, CancelOptions options = {}) {

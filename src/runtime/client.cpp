@@ -1,21 +1,14 @@
-// What a client asks for: tasks, references, room in the store.
+// What a client asks for, and what it is told: tasks, references, room in the store.
 #include "runtime/client.hpp"
 
-#include <algorithm>
-#include <limits>
-
 #include <ray/error.hpp>
-#include <ray/runtime/actor_core.hpp>
-#include <ray/task/record_types.hpp>
 
 #include <ray/detail/records.hpp>
 
 #include "runtime/failures.hpp"
 #include "runtime/node_report.hpp"
 #include "runtime/parts.hpp"
-#include "runtime/references.hpp"
 #include "runtime/shared_objects.hpp"
-#include "task/stored_layout.hpp"
 #include "task/wire.hpp"
 
 namespace ray::detail {
@@ -180,151 +173,12 @@ Pin::~Pin() {
   if (home != nullptr && home->parts().client != nullptr) home->parts().client->unpin(object_);
 }
 
-// --- values out ---
-
-WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> contains) {
-  if (contains.size() > kContainsMax) {
-    throw SerializationError("ray: a value with " + std::to_string(contains.size()) +
-                             " references cannot leave its process, at most " +
-                             std::to_string(kContainsMax) + " can: nest them, some in each object");
-  }
-  WireValue value;
-  value.contains = std::move(contains);
-  if (archive.beside().empty() && archive.bytes().size() < inline_bytes_) {
-    value.bytes = archive.bytes();
-    return value;
-  }
-  std::vector<std::uint64_t> sizes;
-  for (const auto& piece : archive.beside()) sizes.push_back(piece.size());
-  value.kind = WireValue::Kind::stored;
-  if (const auto place = stored_in_place(archive)) {
-    value.place = *place;
-    return value;
-  }
-  value.place = reserve(stored_size(archive.bytes().size(), sizes));
-  write_stored(channel_->writable(value.place).data(), archive.bytes(), archive.beside());
-  return value;
-}
-
-WireValue Client::encode_value(Object* object, std::uint32_t part, Aliases& aliases) {
-  References references(*this, aliases);
-  OutputArchive out(inline_bytes_, &references);
-  object->ops->codec->write(out, object, part);
-  return pack(out, references.take_contains());
-}
-
-WireValue Client::encode_sealed(Object* object, Aliases& aliases) {
-  if (has_value(object)) return encode_value(object, 0, aliases);
-  WireValue value;
-  value.kind = WireValue::Kind::failure;
-  value.bytes = encode_failure(parts_of(*failure_of(object)));
-  return value;
-}
-
-std::uint64_t Client::identify(Object* object, Aliases& aliases) {
-  const std::uint16_t engine = parts_.engine.index();
-  const std::uint64_t id = object->task_id();
-  const Task* producer = producer_of(object);
-  if (producer != nullptr && producer->has(kRemote) && producer->engine == engine &&
-      (object->seal_state() != kFailed || is_shared(engine, id, object))) {
-    return id;  // One that has failed without being entered was never sent.
-  }
-  if (producer == nullptr && is_shared(engine, id, object)) return id;
-  if (!object->sealed()) {
-    aliases.push_back(promise(object));
-    return aliases.back();
-  }
-  // Of this process, or another runtime's.
-  if (producer == nullptr && (object->waiters.load(std::memory_order_acquire) & kShared) == 0) {
-    WireValue value = encode_sealed(object, aliases);
-    // Two threads may come here at once: the node takes the second for another reference.
-    enter_shared(engine, id, object);
-    object->waiters.fetch_or(kShared, std::memory_order_acq_rel);
-    send(message::Put{.object = id, .value = std::move(value)});
-    return id;
-  }
-  const auto [parent, index] = parts_.engine.next_identity();
-  const std::uint64_t alias = child_id(parent, index);
-  send(message::Put{.object = alias, .value = encode_sealed(object, aliases)});
-  aliases.push_back(alias);
-  return alias;
-}
-
-void Client::give_back(const Aliases& aliases) {
-  for (const std::uint64_t alias : aliases) count_reference(alias, -1);
-}
-
-void Client::put(Object* object) {
-  Aliases aliases;
-  References references(*this, aliases);
-  OutputArchive out(inline_bytes_, &references);
-  WireValue value;
-  try {
-    object->ops->codec->write(out, object, 0);
-    if (out.beside().empty() && out.bytes().size() < inline_bytes_) return;
-    value = pack(out, references.take_contains());
-  } catch (const SerializationError&) {
-    return;  // It may never have to leave this process.
-  }
-  WireValue absent;
-  absent.kind = WireValue::Kind::absent;
-  absent.place.size = value.place.size;
-  const std::uint64_t id = object->task_id();
-  enter_shared(parts_.engine.index(), id, object);
-  send(message::Put{.object = id, .value = std::move(value)});
-  give_back(aliases);
-  object->ops->drop(object, kValue);
-  ::new (object->value())
-      Encoded*(new Encoded{.value = std::move(absent), .engine = parts_.engine.index(), .pin = {}});
-  object->waiters.store(kEncoded | kShared, std::memory_order_release);
-}
-
 // --- tasks ---
-
-void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
-  const ObjectCodec& codec = *task->ops->codec;
-  spec.parent = task->parent;
-  spec.index = task->index;
-  spec.function = codec.type->id;
-  spec.results = codec.results;
-  spec.demand.cpu = task->has(kNoCpu) ? 0 : kCpuUnit;
-  spec.max_retries = TaskOptions{}.max_retries;
-  spec.backpressure = TaskOptions{}.generator_backpressure;
-  if (tells_sites_) spec.site = Events::site(task);
-  if (const TaskExtra* extra = task->extra.load(std::memory_order_acquire)) {
-    if (extra->has_demand) spec.demand = extra->demand;
-    if (extra->retries_given) spec.max_retries = extra->max_retries;
-    spec.retry_exceptions = extra->retry_exceptions;
-    if (extra->backpressure > 0) spec.backpressure = extra->backpressure;
-    if (!extra->name.empty()) spec.name = extra->name;
-  }
-  if (const std::string_view why = why_not_sent(*codec.type); !why.empty()) {
-    throw UnknownFunctionError("ray: '" + task_name(task) +
-                               "' cannot be called in another process: " + std::string(why));
-  }
-  struct Context {
-    Client& client;
-    TaskSpec& spec;
-    Aliases& aliases;
-  } context{*this, spec, aliases};
-  task->ops->arguments(
-      task,
-      [](void* given, Object* argument) {
-        auto& into = *static_cast<Context*>(given);
-        into.spec.needs.push_back(into.client.identify(argument, into.aliases));
-      },
-      &context);
-  References references(*this, aliases);
-  OutputArchive out(inline_bytes_, &references);
-  codec.write_arguments(out, task);
-  spec.arguments = pack(out, references.take_contains());
-  if (task->ops->kind == ObjectKind::actor_call) fill_call(spec, *static_cast<ActorCall*>(task));
-}
 
 void Client::submit(Task* task) {
   message::Submit submit;
   TaskSpec& spec = submit.task.edit();
-  Aliases aliases;
+  Aliases aliases(*this);
   const std::exception_ptr error = thrown_by([&] { fill(spec, task, aliases); });
   if (error != nullptr) {
     store_failure(task, make_failure(error, task_name(task)));
@@ -353,7 +207,6 @@ void Client::submit(Task* task) {
   send(std::move(submit));
   task->ops->release_arguments(task);
   release(task);
-  give_back(aliases);
 }
 
 void Client::cancel(std::uint64_t task, CancelOptions options) {

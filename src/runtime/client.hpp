@@ -63,8 +63,22 @@ class References;
 /// Threads: any, unless said. Owns: its channel, and a thread that polls it while nobody waits.
 class Client final : public Channel::Receiver {
 public:
-  /// Objects that were sent only for one value: given back once that is on its way.
-  using Aliases = std::vector<std::uint64_t>;
+  /// Objects that were sent only for one value: given back at the end of this, when that is on its
+  /// way or will never be.
+  class Aliases {
+  public:
+    explicit Aliases(Client& client) : client_(client) {}
+    ~Aliases() {
+      for (const std::uint64_t id : ids_) client_.count_reference(id, -1);
+    }
+    Aliases(const Aliases&) = delete;
+    Aliases& operator=(const Aliases&) = delete;
+    void add(std::uint64_t id) { ids_.push_back(id); }
+
+  private:
+    Client& client_;
+    std::vector<std::uint64_t> ids_;
+  };
   /// A wait that the node knows of.
   struct Wait {
     Parker* parker = nullptr;
@@ -89,7 +103,7 @@ public:
   State ask_state(const char* what);
   std::string ask_text(const char* what);
 
-  // --- what this process asks for (client.cpp) ---
+  // --- what this process asks for (client.cpp, values: client_values.cpp) ---
 
   /// Takes over the runtime's reference. A task that cannot be sent fails with SerializationError.
   void submit(Task* task);
@@ -102,9 +116,9 @@ public:
   void flush();
   /// Brings an absent value into memory. Throws Error.
   void fetch(Encoded& encoded, std::uint64_t object);
-  /// A value that was put: a large one goes to the store at once, a small one stays until it
-  /// crosses.
-  void put(Object* object);
+  /// A value that was put, as `write` makes it of `value`: a large one goes to the store at once.
+  /// False for a small one, which stays until it crosses, and for one that cannot cross.
+  bool put(Object* object, const void* value, void (*write)(OutputArchive&, const void*));
   /// The reader of a stream took so many items in all.
   void consumed(Task* task, std::uint32_t items);
   /// Room for an array in the store, its first byte; `memory` keeps it mapped. Throws Error.
@@ -191,7 +205,6 @@ private:
   WireValue pack(const OutputArchive& archive, std::vector<std::uint64_t> contains);
   WireValue encode_value(Object* object, std::uint32_t part, Aliases& aliases);
   WireValue encode_sealed(Object* object, Aliases& aliases);
-  void give_back(const Aliases& aliases);
   void fill(TaskSpec& spec, Task* task, Aliases& aliases);
 
   void seal(std::uint64_t id, WireValue&& value);
@@ -236,7 +249,7 @@ private:
 
   EngineParts& parts_;
   std::unique_ptr<Channel> channel_;
-  std::uint64_t inline_bytes_ = std::uint64_t{100} << 10;
+  std::uint64_t inline_bytes_ = 0;  // From it on a value goes to the store.
   ClientId number_ = kDriverClient;
   std::uint64_t node_ = 0;
   bool tells_sites_ = false;  // Where tasks are submitted, since tasks are recorded.
@@ -281,6 +294,7 @@ private:
   std::uint64_t sent_checkpoint_ = 0;  // The newest's number.
 
   std::atomic<int> waiting_{0};
+  std::atomic<std::uint64_t> waits_begun_{0};
   std::atomic<bool> stopping_{false};
   std::atomic<Rest> resting_{Rest::no};
   std::atomic<Parker*> background_parker_{nullptr};

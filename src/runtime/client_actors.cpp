@@ -52,7 +52,7 @@ ActorCore* Client::make_actor(std::unique_ptr<ActorCore> core, Creation* creatio
   core->creating = false;
   core->state = ActorState::alive;  // As far as we know.
   message::Submit submit;
-  Aliases aliases;
+  Aliases aliases(*this);
   TaskSpec& spec = submit.task.edit();
   fill(spec, creation, aliases);
   spec.kind = TaskKind::actor_creation;
@@ -78,18 +78,15 @@ ActorCore* Client::make_actor(std::unique_ptr<ActorCore> core, Creation* creatio
     if (found.actor == 0) {
       const std::string name = made->options.name;
       unmake();
-      give_back(aliases);
       throw_name_taken(name, found.spec->class_name);
     }
     if (found.actor != id) {
       const ActorClass* cls = made->cls;
       unmake();
-      give_back(aliases);
       *existed = true;
       return adopt_actor(found.actor, cls, options_of(*found.spec), true);
     }
   }
-  give_back(aliases);
   creation->ops->release_arguments(creation);
   return made;
 }
@@ -184,9 +181,7 @@ void Client::fill_call(TaskSpec& spec, const ActorCall& call) {
 void References::write_actor(OutputArchive& out, ActorCore* actor) {
   const ActorOptions& options = actor->options;
   if (!actor->remote) throw_no_references("an ActorHandle of another runtime");
-  if (std::find(contains_.begin(), contains_.end(), actor->id) == contains_.end()) {
-    contains_.push_back(actor->id);
-  }
+  contain(actor->id);
   out(actor->id, options.name, options.max_task_retries, options.max_pending_calls,
       options.concurrency_groups);
 }
@@ -223,11 +218,7 @@ void Client::constructed(Creation* creation, const std::exception_ptr& error) {
   message::Done done;
   done.task = creation->task_id();
   done.attempt = extra_of(creation).order->attempt;
-  done.values.emplace_back();
-  if (error != nullptr) {
-    done.values[0].kind = WireValue::Kind::failure;
-    done.values[0].bytes = encode_failure(parts_of(*make_failure(error, "")));
-  }
+  done.values.push_back(error == nullptr ? WireValue{} : failed_value(error, ""));
   send(std::move(done));
 }
 

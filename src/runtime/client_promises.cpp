@@ -77,16 +77,12 @@ std::uint64_t Client::promise(Object* object) {
 }
 
 void Client::keep_promise(Object* object, std::uint64_t name) {
-  Aliases aliases{name};
+  Aliases aliases(*this);
+  aliases.add(name);
   WireValue value;
   const std::exception_ptr error = thrown_by([&] { value = encode_sealed(object, aliases); });
-  if (error != nullptr) {
-    value = {};
-    value.kind = WireValue::Kind::failure;
-    value.bytes = encode_failure(parts_of(*make_failure(error, "")));
-  }
+  if (error != nullptr) value = failed_value(error, "");
   send(message::Put{.object = name, .value = std::move(value)});
-  give_back(aliases);
 }
 
 }  // namespace ray::detail

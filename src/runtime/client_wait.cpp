@@ -12,6 +12,7 @@ namespace ray::detail {
 namespace {
 
 constexpr auto kBetweenLooks = std::chrono::microseconds(200);
+constexpr auto kBetweenWaits = std::chrono::milliseconds(1);  // Somebody waits, and then reads.
 constexpr auto kLooksFor = std::chrono::milliseconds(20);
 constexpr auto kWhileOthersWait = std::chrono::milliseconds(100);
 
@@ -30,6 +31,7 @@ constinit thread_local Attendance attendance;
 }  // namespace
 
 void Client::attend() {
+  waits_begun_.fetch_add(1, std::memory_order_relaxed);
   waiting_.fetch_add(1, std::memory_order_seq_cst);
   channel_->attend(true);
 }
@@ -93,8 +95,18 @@ void Client::background() {
   background_parker_.store(&parker, std::memory_order_release);
   thread_context.engine = &parts_.engine;
   auto busy = Clock::now();
+  std::uint64_t begun = 0;
   while (!stopping_.load(std::memory_order_acquire)) {
     if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      // Of short waits, one after the other, none has to wake this thread at its end.
+      if (std::exchange(begun, waits_begun_.load(std::memory_order_relaxed)) != begun) {
+        busy = Clock::now();
+      }
+      if (const auto now = Clock::now(); now - busy < kLooksFor) {
+        const auto until = now + kBetweenWaits;
+        parker.park_until(&until);
+        continue;
+      }
       resting_.store(Rest::while_others_wait, std::memory_order_seq_cst);
       const auto until = Clock::now() + kWhileOthersWait;
       if (waiting_.load(std::memory_order_seq_cst) != 0) parker.park_until(&until);

@@ -23,8 +23,7 @@ constinit thread_local Client* works_for = nullptr;  // Set on the thread that r
 std::string_view name_of(const TaskSpec& spec) {
   if (spec.creates) return spec.creates->class_name;
   if (!spec.name.empty()) return spec.name;
-  const RecordType* type = find_record_type(spec.function);
-  return type != nullptr ? type->name() : "unknown";
+  return record_type_name(spec.function);
 }
 
 /// The arguments that were given as references, as the node sent their values.
@@ -59,10 +58,6 @@ private:
   std::uint16_t engine_;
   std::size_t next_ = 0;
 };
-
-Bytes failure_bytes(const std::exception_ptr& error, std::string_view task) {
-  return encode_failure(parts_of(*make_failure(error, task)));
-}
 
 }  // namespace
 
@@ -193,10 +188,7 @@ void Client::refuse(const message::Run& run, const std::exception_ptr& error) {
   message::Done done;
   done.task = run.task->id();
   done.attempt = run.attempt;
-  WireValue value;
-  value.kind = WireValue::Kind::failure;
-  value.bytes = failure_bytes(error, name_of(*run.task));
-  done.values.push_back(std::move(value));
+  done.values.push_back(failed_value(error, name_of(*run.task)));
   send(std::move(done));
 }
 
@@ -277,11 +269,10 @@ void Client::resumed(Task* task, bool goes_on) {
 }
 
 void Client::yielded(Task* task, Object* item, std::uint32_t number) {
-  Aliases aliases;
+  Aliases aliases(*this);
   message::Yielded yielded{.task = task->task_id(), .item = number, .value = {}};
   yielded.value = encode_value(item, 0, aliases);
   send(std::move(yielded));
-  give_back(aliases);
 }
 
 void Client::on(message::Credit&& credit) {
@@ -303,7 +294,7 @@ void Client::finished(Task* task, std::uintptr_t seal) {
   message::Done done;
   done.task = task->task_id();
   done.attempt = extra_of(task).order->attempt;
-  Aliases aliases;
+  Aliases aliases(*this);
   const std::uint32_t results = task->ops->codec->results;
   std::uint64_t number = 0;
   const std::exception_ptr unsaved =
@@ -330,18 +321,14 @@ void Client::finished(Task* task, std::uintptr_t seal) {
     }
   });
   if (error != nullptr || seal == kFailed) {
-    WireValue value;
-    value.kind = WireValue::Kind::failure;
-    value.bytes = error != nullptr ? failure_bytes(error, task_name(task))
-                                   : encode_failure(parts_of(*stored_failure(task)));
-    done.values.assign(1, std::move(value));
+    done.values.assign(1, error != nullptr ? failed_value(error, task_name(task))
+                                           : failed_value(*stored_failure(task)));
   }
   {
     const std::lock_guard lock(work_mutex_);
     running_.erase(done.task);
   }
   send_done(std::move(done), number);
-  give_back(aliases);
   if (results == kOneResult) release(task);  // The caller's, who is not here.
 }
 

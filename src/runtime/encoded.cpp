@@ -34,7 +34,7 @@ void reseal(Object* object, std::uintptr_t seal) {
 
 void read_wire_value(Client& client, const WireValue& value, std::shared_ptr<Pin> pin,
                      const std::function<void(InputArchive&)>& read) {
-  Client::Aliases none;
+  Client::Aliases none(client);
   References references(client, none);
   if (value.kind == WireValue::Kind::inline_bytes) {
     InputArchive in(value.bytes, {}, &references);

@@ -121,13 +121,11 @@ Demand total_of(const RuntimeOptions& options) {
   return total;
 }
 
-constexpr std::uint64_t kInlineBytes = std::uint64_t{100} << 10;  // As in Ray.
-constexpr double kStoreShare = 0.3;                               // Of the machine's memory; Ray's.
+constexpr double kStoreShare = 0.3;  // Of the machine's memory; Ray's.
 
 NodeLimits limits_of(const EngineParts& parts) {
   NodeLimits limits;
   limits.total = parts.ledger.total();
-  limits.inline_bytes = kInlineBytes;
   if (parts.options.task_events) limits.task_events = parts.options.max_task_events;
   limits.store_bytes = parts.options.object_store_bytes;
   if (limits.store_bytes == 0) {
@@ -138,10 +136,7 @@ NodeLimits limits_of(const EngineParts& parts) {
   limits.segment_bytes = std::min(limits.segment_bytes, limits.store_bytes);
   limits.workers_max = static_cast<std::uint32_t>(parts.max_threads);
   limits.prestart = static_cast<std::uint32_t>(std::max(1.0, std::floor(parts.options.num_cpus)));
-  limits.name_of = [](std::uint64_t function) -> std::string_view {
-    const RecordType* type = find_record_type(function);
-    return type != nullptr ? type->name() : "unknown";
-  };
+  limits.name_of = record_type_name;
   return limits;
 }
 
@@ -192,14 +187,14 @@ Engine::Engine(const RuntimeOptions& options) {
   if (options.isolation == Isolation::processes) parts_->client = std::make_unique<Client>(*parts_);
   start();
   if (parts_->client == nullptr) return;
+  const NodeLimits limits = limits_of(*parts_);
   const message::Welcome welcome{.client = kDriverClient,
                                  .node = child_id(serial_, 0),
-                                 .inline_bytes = kInlineBytes,
+                                 .inline_bytes = limits.inline_bytes,
                                  .options = {}};
   try {
-    parts_->client->open(
-        std::make_unique<Host>(parts_->options, limits_of(*parts_), welcome, *parts_->client),
-        welcome, parts_->options.task_events);
+    parts_->client->open(std::make_unique<Host>(parts_->options, limits, welcome, *parts_->client),
+                         welcome, parts_->options.task_events);
   } catch (...) {
     engines[index_].store(nullptr, std::memory_order_release);
     throw;

@@ -232,6 +232,13 @@ FailureParts parts_of(const Failure& failure) {
   return parts;
 }
 
+WireValue failed_value(const Failure& failure) {
+  return failed_value(encode_failure(parts_of(failure)));
+}
+WireValue failed_value(const std::exception_ptr& error, std::string_view task) {
+  return failed_value(*make_failure(error, task));
+}
+
 FailurePtr failure_from(FailureParts parts) {
   auto failure = std::make_shared<Failure>();
   for (std::string& name : parts.trail) name = printable(name);

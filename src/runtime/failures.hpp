@@ -6,11 +6,15 @@
 #include <ray/error.hpp>
 
 #include "task/failure_codec.hpp"
+#include "task/messages.hpp"
 
 namespace ray::detail {
 
 /// What is left of a failure where its exception cannot go.
 FailureParts parts_of(const Failure& failure);
+/// As what is sent in a value's place.
+WireValue failed_value(const Failure& failure);
+WireValue failed_value(const std::exception_ptr& error, std::string_view task);
 /// An exception like the one that was thrown: of the same type where that is one of ours, of the
 /// standard library's, or registered; else a TaskError that says what it was.
 FailurePtr failure_from(FailureParts parts);

@@ -47,6 +47,7 @@ Host::Host(const RuntimeOptions& options, NodeLimits limits, const message::Welc
     : options_(options),
       welcome_(welcome),
       driver_(driver),
+      ordinary_segment_(limits.segment_bytes),
       node_(std::move(limits)),
       watch_(::epoll_create1(EPOLL_CLOEXEC)),
       bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
@@ -144,9 +145,7 @@ void Host::cannot_send(ClientId client, const Message& message) {
   }
   // The task fails, as one does whose worker cannot read it.
   const std::uint64_t id = run->task->id();
-  WireValue value;
-  value.kind = WireValue::Kind::failure;
-  value.bytes = encode_failure(parts_of(*make_failure(std::current_exception(), "")));
+  WireValue value = failed_value(std::current_exception(), "");
   node_.receive(client, message::Began{id}, now(), decisions_);
   message::Done done;
   done.task = id;

@@ -109,6 +109,7 @@ private:
   message::Welcome welcome_;
   Receiver& driver_;
   std::mutex mutex_;
+  const std::uint64_t ordinary_segment_;  // Bytes; a larger one is a single object's.
   Node node_;
   Decisions decisions_;
   bool carrying_out_ = false;

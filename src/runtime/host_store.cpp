@@ -9,8 +9,7 @@ namespace ray::detail {
 
 namespace {
 
-constexpr std::uint64_t kOrdinarySegment = std::uint64_t{64} << 20;  // Larger: one object's.
-constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;         // At a time.
+constexpr std::uint64_t kPopulated = std::uint64_t{4} << 20;  // At a time.
 
 }  // namespace
 
@@ -27,7 +26,7 @@ void Host::perform(decision::MakeSegment&& make) {
     SystemFault fault;
     std::shared_ptr<Segment> segment;
     const std::uint64_t first =
-        make.size <= kOrdinarySegment ? std::min(make.size, kPopulated) : make.size;
+        make.size <= ordinary_segment_ ? std::min(make.size, kPopulated) : make.size;
     if (auto fresh = Segment::make(make.size, fault); fresh && fresh->populate(0, first, fault)) {
       segment = std::make_shared<Segment>(std::move(*fresh));
       // Mapped here it stays writable; a worker that writes it says when it has it mapped. Old
@@ -89,7 +88,7 @@ void Host::perform(decision::Spill&& spill) {
     }
     if (spill_) handle = spill_->write(object, bytes, fault);
     const std::lock_guard lock(mutex_);
-    node_.spilled(object, handle, now(), decisions_);
+    node_.spilled(object, handle, now(), decisions_, handle ? std::string() : fault.text());
     carry_out();
   });
 }

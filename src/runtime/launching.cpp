@@ -87,8 +87,17 @@ void Engine::launch_remote(Task* task) {
 }
 
 void Engine::put_remote(Object* object) {
+  const auto write = [](OutputArchive& out, const void* from) {
+    auto* cell = const_cast<Object*>(static_cast<const Object*>(from));
+    cell->ops->codec->write(out, cell, 0);
+  };
+  put_encoded(object, object, write);
+}
+
+bool Engine::put_encoded(Object* object, const void* value,
+                         void (*write)(OutputArchive&, const void*)) {
   try {
-    parts_->client->put(object);
+    return parts_->client->put(object, value, write);
   } catch (...) {
     release(object);
     throw;

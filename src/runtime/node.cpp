@@ -83,8 +83,9 @@ void Node::segment_made(std::uint32_t segment, bool made, NodeTime now, Decision
 }
 
 void Node::spilled(std::uint64_t object, std::optional<std::uint64_t> handle, NodeTime now,
-                   Decisions& decisions) {
+                   Decisions& decisions, const std::string& why) {
   state_->begin(now, decisions);
+  if (!handle) state_->disk_fault = why;
   state_->store.spilled(object, handle, state_->now, state_->store_actions);
   state_->finish();
 }
@@ -275,11 +276,10 @@ void Node::State::handle(ClientId from, message::Fetch& message) {
     fetch(from, message.object, *object);
     return;
   }
-  WireValue gone;
-  gone.kind = WireValue::Kind::failure;
-  gone.bytes = failure(ErrorCode::object_lost,
-                       "object " + hex_id(message.object) + " is gone: it was freed");
-  send(from, message::Fetched{message.object, std::move(gone)});
+  send(from, message::Fetched{
+                 message.object,
+                 failed_value(failure(ErrorCode::object_lost, "object " + hex_id(message.object) +
+                                                                  " is gone: it was freed"))});
 }
 
 void Node::State::handle(ClientId from, message::Unpin& unpin) {

@@ -25,7 +25,7 @@ struct NodeLimits {
   std::uint64_t store_bytes = 0;                          // Objects in memory.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;  // Of an ordinary segment.
   std::uint64_t spill_bytes = UINT64_MAX;
-  std::uint64_t inline_bytes = std::uint64_t{100} << 10;
+  std::uint64_t inline_bytes = std::uint64_t{16} << 10;    // Measured: benchmarks/NOTES.md.
   std::uint64_t lineage_bytes = std::uint64_t{256} << 20;  // Of tasks that are kept for others.
   std::uint32_t workers_max = 0;    // Processes at once, those of actors included.
   std::uint32_t prestart = 0;       // Workers kept ready.
@@ -100,9 +100,9 @@ public:
   /// The process could not be started.
   void worker_failed(ClientId client, const std::string& why, NodeTime now, Decisions& decisions);
   void segment_made(std::uint32_t segment, bool made, NodeTime now, Decisions& decisions);
-  /// `handle`: what to restore it by; none if it could not be written.
+  /// `handle`: what to restore it by; none if it could not be written, and then `why`.
   void spilled(std::uint64_t object, std::optional<std::uint64_t> handle, NodeTime now,
-               Decisions& decisions);
+               Decisions& decisions, const std::string& why = {});
   void restored(std::uint64_t object, bool intact, NodeTime now, Decisions& decisions);
   /// The machine's memory is short: one worker should go. False if none can.
   bool relieve_memory(NodeTime now, Decisions& decisions);

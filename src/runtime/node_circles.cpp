@@ -276,10 +276,7 @@ void Node::State::look_for_stuck() {
     const auto [client, id] = *waiting_fetches.rbegin();
     fetch_goes_on(client, id);
     std::erase(find_object(id)->fetchers, client);
-    WireValue none;
-    none.kind = WireValue::Kind::failure;
-    none.bytes = no_room(0, NoRoom::lost);
-    send(client, message::Fetched{id, std::move(none)});
+    send(client, message::Fetched{id, failed_value(no_room(0, NoRoom::lost))});
     return;
   }
   if (newest == nullptr) return;

@@ -283,10 +283,8 @@ void Node::State::not_brought(const store_action::NotBrought& action) {
       lost(wanted.object);
       fetch(wanted.client, wanted.object, object);
     } else {
-      WireValue none;
-      none.kind = WireValue::Kind::failure;
-      none.bytes = no_room(object.size, action.why);
-      send(wanted.client, message::Fetched{wanted.object, std::move(none)});
+      send(wanted.client,
+           message::Fetched{wanted.object, failed_value(no_room(object.size, action.why))});
     }
     release(wanted.object);
     return;

@@ -240,7 +240,8 @@ Bytes Node::State::no_room(std::uint64_t size, NoRoom why) const {
   switch (why) {
     case NoRoom::disk:
       return failure(ErrorCode::out_of_disk,
-                     asked + store_words + "is full and nothing can be spilled to disk");
+                     asked + store_words + "is full and nothing can be spilled to disk: " +
+                         (disk_fault.empty() ? "it could not be written" : disk_fault));
     case NoRoom::no_segment:
       return failure(ErrorCode::object_store_full, asked + "the system gives no shared memory");
     case NoRoom::too_large:
@@ -252,7 +253,9 @@ Bytes Node::State::no_room(std::uint64_t size, NoRoom why) const {
   }
   return failure(ErrorCode::object_store_full,
                  asked + store_words + "is full of objects that are in use; waited " +
-                     std::to_string(limits.full_grace.count() / 1'000'000) + " ms");
+                     std::to_string(limits.full_grace.count() / 1'000'000) +
+                     " ms. What a get gave stays there for as long as a reference to it is held: "
+                     "drop references sooner, or give init a larger object_store_bytes");
 }
 
 void Node::State::lost(std::uint64_t id) {

@@ -45,11 +45,9 @@ void Node::State::end_stream(ClientId from, TaskEntry& entry, WireValue&& end) {
 }
 
 WireValue Node::State::cancelled_value(const TaskEntry& entry) const {
-  WireValue value;
-  value.kind = WireValue::Kind::failure;
-  value.bytes = failure(ErrorCode::task_cancelled,
-                        task_words(entry) + " was cancelled: its parent ran again", name_of(entry));
-  return value;
+  return failed_value(failure(ErrorCode::task_cancelled,
+                              task_words(entry) + " was cancelled: its parent ran again",
+                              name_of(entry)));
 }
 
 void Node::State::forget_stream(TaskEntry& entry) {

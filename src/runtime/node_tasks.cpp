@@ -380,12 +380,7 @@ void Node::State::fail_task(TaskEntry& entry, const Bytes& why) {
     return;
   }
   log_failure(id, why);
-  if (entry.stream != nullptr) {
-    WireValue end;
-    end.kind = WireValue::Kind::failure;
-    end.bytes = why;
-    end_stream(kDriverClient, entry, std::move(end));
-  }
+  if (entry.stream != nullptr) end_stream(kDriverClient, entry, failed_value(why));
   for (std::uint32_t i = 0; i < result_count(*entry.spec); ++i) {
     seal_failure(result_id(id, entry.spec->results, i), why);
   }

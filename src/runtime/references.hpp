@@ -22,11 +22,13 @@ public:
   ActorCore* read_actor(InputArchive& in, const ActorClass* actor_class) override;
 
   /// The ids that were written, each once.
-  std::vector<std::uint64_t> take_contains() { return std::move(contains_); }
+  std::vector<std::uint64_t> take_contains();
 
 private:
+  void contain(std::uint64_t id);
+
   Client& client_;
-  std::vector<std::uint64_t> contains_;
+  std::vector<std::uint64_t> contains_;  // Some more than once.
   Client::Aliases& aliases_;
 };
 

@@ -52,12 +52,9 @@ bool Leases::greet(ClientId client, std::int64_t pid, PoolTime now) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr || worker->phase != PoolWorker::Phase::starting) return false;
   starting_.erase({worker->since, client});
-  const bool was_lively = is_lively(*worker);
   worker->phase = PoolWorker::Phase::ready;
   worker->pid = pid;
   worker->since = now;
-  if (was_lively) --lively_;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
   return true;
 }
@@ -66,10 +63,8 @@ void Leases::end_soon(ClientId client, PoolTime now) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr || worker->phase == PoolWorker::Phase::ending) return;
   if (worker->phase == PoolWorker::Phase::starting) starting_.erase({worker->since, client});
-  const bool was_lively = is_lively(*worker);
   worker->phase = PoolWorker::Phase::ending;
   worker->since = now;
-  if (!was_lively) ++lively_;
   if (worker->actor == 0) --pool_;
   settle(*worker, now);
 }
@@ -80,7 +75,7 @@ std::optional<PoolWorker> Leases::end(ClientId client) {
   PoolWorker& worker = found->second;
   if (worker.phase == PoolWorker::Phase::starting) starting_.erase({worker.since, client});
   if (worker.phase != PoolWorker::Phase::ending && worker.actor == 0) --pool_;
-  if (is_lively(worker)) --lively_;
+  if (worker.lively) --lively_;
   if (worker.idle) idle_.erase(*worker.idle);
   if (worker.ahead) by_ahead_.erase({*worker.ahead, client});
   free_cpu_ += worker.charge;
@@ -147,6 +142,10 @@ void Leases::settle(PoolWorker& worker, PoolTime now) {
   const std::int64_t charge = charge_of(worker);
   free_cpu_ += worker.charge - charge;
   worker.charge = charge;
+  if (const bool lively = is_lively(worker); lively != worker.lively) {
+    lively ? ++lively_ : --lively_;
+    worker.lively = lively;
+  }
   const bool idle = worker.phase == PoolWorker::Phase::ready && worker.actor == 0 &&
                     !worker.has_task() && !worker.away;
   if (idle && !worker.idle) {
@@ -177,21 +176,18 @@ void Leases::give_to_actor(ClientId client, std::uint64_t actor, std::int64_t cp
                            std::int32_t max_concurrency) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return;
-  if (is_lively(*worker)) --lively_;
   worker->actor = actor;
   worker->actor_cpu = cpu;
   const auto limit = static_cast<std::size_t>(std::max(0, max_concurrency));
   worker->together = std::max<std::size_t>(1, limit);
   worker->begun_max = limit == 0 ? kCoroutinesMax : limit;
   --pool_;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
 }
 
 void Leases::send(ClientId client, const LeasedTask& task) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return;
-  if (is_lively(*worker)) --lively_;
   if (worker->actor != 0) {
     worker->calls[task.task] = task;
   } else {
@@ -200,7 +196,6 @@ void Leases::send(ClientId client, const LeasedTask& task) {
     sent.expected = mean(task.function).value_or(limits_.pipeline_time);
     worker->expected += sent.expected;
   }
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
 }
 
@@ -210,22 +205,18 @@ bool Leases::began(ClientId client, std::uint64_t task, PoolTime now) {
   if (worker->actor != 0) {
     const auto call = worker->calls.find(task);
     if (call == worker->calls.end() || call->second.begun != PoolTime::zero()) return false;
-    if (is_lively(*worker)) --lively_;
     call->second.begun = std::max(now, PoolTime(1));
     ++worker->calls_begun;
-    if (is_lively(*worker)) ++lively_;
     settle(*worker, now);
     return true;
   }
   for (auto it = worker->sent.begin(); it != worker->sent.end(); ++it) {
     if (it->task != task) continue;
-    if (is_lively(*worker)) --lively_;
     worker->closed = false;
     worker->expected -= it->expected;
     worker->stack.push_back(*it);
     worker->stack.back().begun = now;
     worker->sent.erase(it);
-    if (is_lively(*worker)) ++lively_;
     settle(*worker, now);
     return true;
   }
@@ -243,7 +234,6 @@ void Leases::measure(const LeasedTask& task, PoolTime now) {
 bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr) return false;
-  const bool was_lively = is_lively(*worker);
   bool found = false;
   if (worker->actor != 0) {
     if (const auto call = worker->calls.find(task); call != worker->calls.end()) {
@@ -266,8 +256,6 @@ bool Leases::done(ClientId client, std::uint64_t task, PoolTime now) {
   }
   if (!found) return false;
   worker->closed = false;
-  if (was_lively) --lively_;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
   return true;
 }
@@ -277,10 +265,8 @@ bool Leases::give_back(ClientId client, std::uint64_t task, PoolTime now) {
   if (worker == nullptr || worker->actor != 0) return false;
   const auto it = find_leased(worker->sent, task);
   if (it == worker->sent.end()) return false;
-  if (is_lively(*worker)) --lively_;
   worker->expected -= it->expected;
   worker->sent.erase(it);
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
   return true;
 }
@@ -298,12 +284,10 @@ bool Leases::block(ClientId client, std::uint64_t task) {
     leased = &*it;
   }
   if (leased == nullptr || leased->blocked) return false;
-  if (is_lively(*worker)) --lively_;
   worker->closed = false;
   leased->blocked = true;
   leased->waited = true;
   if (worker->actor != 0) ++worker->calls_blocked;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
 }
@@ -319,10 +303,8 @@ bool Leases::unblock(ClientId client, std::uint64_t task) {
     leased = &*it;
   }
   if (leased == nullptr || !leased->blocked) return false;
-  if (is_lively(*worker)) --lively_;
   leased->blocked = false;
   if (worker->actor != 0) --worker->calls_blocked;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
 }
@@ -330,9 +312,7 @@ bool Leases::unblock(ClientId client, std::uint64_t task) {
 void Leases::set_away(ClientId client, bool away, PoolTime now) {
   PoolWorker* worker = this->worker(client);
   if (worker == nullptr || worker->actor != 0) return;
-  if (is_lively(*worker)) --lively_;
   worker->away = away;
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
 }
 
@@ -341,9 +321,7 @@ bool Leases::set_suspended(PoolWorker& worker, std::uint64_t task, bool suspende
   const auto call = worker.calls.find(task);
   if (call == worker.calls.end() || call->second.begun == PoolTime::zero()) return false;
   if (std::exchange(call->second.suspended, suspended) == suspended) return true;
-  if (is_lively(worker)) --lively_;
   worker.calls_suspended += suspended ? 1 : std::size_t(-1);
-  if (is_lively(worker)) ++lively_;
   settle(worker, worker.since);
   return true;
 }
@@ -354,11 +332,9 @@ bool Leases::suspend(ClientId client, std::uint64_t task, PoolTime now) {
   if (worker->actor != 0) return set_suspended(*worker, task, true);
   const auto it = find_leased(worker->stack, task);
   if (it == worker->stack.end() || it->blocked) return false;
-  if (is_lively(*worker)) --lively_;
   it->waited = true;
   worker->suspended[task] = *it;
   worker->stack.erase(it);
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, now);
   return true;
 }
@@ -369,12 +345,10 @@ bool Leases::resume(ClientId client, std::uint64_t task) {
   if (worker->actor != 0) return set_suspended(*worker, task, false);
   const auto it = worker->suspended.find(task);
   if (it == worker->suspended.end()) return false;
-  if (is_lively(*worker)) --lively_;
   worker->stack.push_back(it->second);
   // On top of one that is blocked, or next when that ends: so it comes about in the worker.
   worker->stack.back().nested = worker->stack.size() > 1;
   worker->suspended.erase(it);
-  if (is_lively(*worker)) ++lively_;
   settle(*worker, worker->since);
   return true;
 }

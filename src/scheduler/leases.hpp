@@ -79,6 +79,7 @@ struct PoolWorker {
 private:
   friend class Leases;
   std::int64_t charge = 0;
+  bool lively = true;                // As is_lively() says.
   PoolTime expected{0};              // Of all that was sent and has not begun.
   std::optional<std::size_t> ahead;  // Its place in by_ahead_.
   std::optional<std::list<ClientId>::iterator> idle;
@@ -159,7 +160,7 @@ public:
 
 private:
   PoolWorker* worker(ClientId client);
-  /// After each change: its charge, and in which of the lists it stands.
+  /// After each change: its charge, whether it is lively, and in which of the lists it stands.
   void settle(PoolWorker& worker, PoolTime now);
   std::int64_t charge_of(const PoolWorker& worker) const;
   bool set_suspended(PoolWorker& worker, std::uint64_t task, bool suspended);

@@ -105,8 +105,7 @@ void Process::end(Frame& frame) {
     done.attempt = frame.attempt;
     WireValue value;
     if (!frame.failure.empty()) {
-      value.kind = WireValue::Kind::failure;
-      value.bytes = frame.failure;
+      value = detail::failed_value(frame.failure);
       done.may_retry = frame.throws_again;
     } else if (frame.place.segment != 0) {
       value.kind = WireValue::Kind::stored;

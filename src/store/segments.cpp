@@ -25,8 +25,10 @@ Place StoreIndex::allocate(ClientId client, std::uint64_t size, StoreActions& ac
     const std::uint32_t id = ++last_segment_;
     Segment& made = segments_[id];
     made.writer = client;
-    made.size = std::max(limits_.segment, size);
+    const std::uint64_t first = std::min(limits_.first_segment, limits_.segment);
+    made.size = std::max(size, std::clamp(writer.bytes, first, limits_.segment));
     ++writer.segments;
+    writer.bytes += made.size;
     insert_hole(id, made, 0, made.size);
     actions.push_back(store_action::MakeSegment{id, made.size, client});
     hole = writer.holes.lower_bound({size, 0, 0});
@@ -74,6 +76,7 @@ void StoreIndex::drop_segment(std::uint32_t id, StoreActions& actions) {
   empty_.erase({segment.empty_since, id});
   Writer& writer = writers_[segment.writer];
   for (const auto& [offset, size] : segment.holes) writer.holes.erase({size, id, offset});
+  writer.bytes -= segment.size;
   if (--writer.segments == 0 && writer.gone) writers_.erase(segment.writer);
   segments_.erase(found);
   actions.push_back(store_action::DropSegment{id});

@@ -31,6 +31,9 @@ struct StoreLimits {
   std::uint64_t segment = std::uint64_t{64} << 20;
   std::uint64_t disk = UINT64_MAX;
   StoreTime grace = std::chrono::seconds(10);
+  /// A writer's first; each further one is as large as all it has, up to `segment`. The system
+  /// gives memory slowly, and who writes little shall not wait for much.
+  std::uint64_t first_segment = std::uint64_t{1} << 20;
 };
 
 /// Why there is no room.
@@ -160,6 +163,7 @@ private:
     std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> reserved;  // Size.
     IdMap<std::uint32_t> pins;
     std::size_t segments = 0;
+    std::uint64_t bytes = 0;  // Of all its segments.
     bool gone = false;
   };
   enum class Where : std::uint8_t { memory, spilling, disk, restoring };

@@ -44,6 +44,13 @@ struct WireValue {
   std::vector<std::uint64_t> contains;  // Objects and actors that the value refers to, each once.
   friend bool operator==(const WireValue&, const WireValue&) = default;
 };
+/// Of what failed, and with what: see task/failure_codec.hpp.
+inline WireValue failed_value(Bytes failure) {
+  WireValue value;
+  value.kind = WireValue::Kind::failure;
+  value.bytes = std::move(failure);
+  return value;
+}
 
 enum class TaskKind : std::uint8_t { task, actor_creation, actor_call };
 

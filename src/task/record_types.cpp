@@ -69,12 +69,16 @@ const RecordType* find_record_type(std::uint64_t id) {
   return found == by_id.end() ? nullptr : found->second.front();
 }
 
+std::string_view record_type_name(std::uint64_t id) {
+  const RecordType* type = find_record_type(id);
+  return type != nullptr ? type->name() : "unknown";
+}
+
 std::string_view why_not_sent(const RecordType& type) {
   const std::lock_guard lock(table_mutex);
   if (table().by_id[type.id].size() < 2) return {};
   return "two files of the program have a function of this name, which only they can see (static, "
-         "in "
-         "an unnamed namespace, or a lambda in such a one): name one of them otherwise";
+         "in an unnamed namespace, or a lambda in such a one): name one of them otherwise";
 }
 
 std::uint64_t record_types_digest() {

@@ -12,6 +12,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <span>
 #include <string>
@@ -68,6 +69,48 @@ TEST_CASE("put takes a named type, from whatever makes one") {
   const Tagged counted(1);
   CHECK(ray::get(ray::put(counted)).value() == 1);
   CHECK(Tagged::copies() == 1);
+}
+
+namespace {
+
+struct Samples {
+  std::vector<int> values;
+  std::vector<ray::ObjectRef<int>> parts;
+  static inline int copies = 0;
+
+  Samples() = default;
+  Samples(std::size_t size, ray::ObjectRef<int> part) : values(size, 7), parts{std::move(part)} {}
+  Samples(const Samples& other) : values(other.values), parts(other.parts) { ++copies; }
+  Samples(Samples&&) = default;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(values, parts);
+  }
+};
+
+int sum_of(const Samples& samples) {
+  return std::accumulate(samples.values.begin(), samples.values.end(), 0) +
+         ray::get(samples.parts.at(0));
+}
+
+}  // namespace
+
+TEST_CASE("put copies what stays with its owner once, and not at all into a shared store") {
+  ray::Runtime rt({.num_cpus = 1});
+  for (const std::size_t size : {std::size_t{1}, std::size_t{100'000}}) {
+    const Samples samples(size, rt.put(1));
+    Samples::copies = 0;
+    const auto kept = rt.put(samples);
+    CHECK(Samples::copies == (probes::in_processes() && size > 1 ? 0 : 1));
+    Samples given = samples;
+    Samples::copies = 0;
+    const auto moved = rt.put(std::move(given));
+    CHECK(Samples::copies == 0);
+    const int sum = static_cast<int>(size) * 7 + 1;
+    CHECK(sum_of(rt.get(kept)) == sum);
+    CHECK(rt.get(rt.remote<sum_of>(kept)) == sum);
+    CHECK(rt.get(rt.remote<sum_of>(moved)) == sum);
+  }
 }
 
 TEST_CASE("extreme values pass unchanged") {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,6 +57,20 @@ TEST_CASE("wait never gives more than num_returns as ready") {
     CHECK(result.ready.size() == n);
     CHECK(result.pending.size() == 10 - n);
   }
+}
+
+TEST_CASE("wait moves the references of a range that is given up, and only of that") {
+  ray::Runtime rt({.num_cpus = 1});
+  std::vector refs{rt.put(1), rt.put(2), rt.put(3)};
+  const auto copy = refs;
+  CHECK_THROWS_AS(rt.wait(std::move(refs), {.num_returns = 4}), ray::InvalidArgumentError);
+  CHECK(refs == copy);
+  CHECK(rt.wait(std::span(refs)).pending.size() == 2);
+  CHECK(refs == copy);
+  const auto result = rt.wait(std::move(refs), {.num_returns = 2});
+  CHECK(result.ready == std::vector{copy[0], copy[1]});
+  CHECK(result.pending == std::vector{copy[2]});
+  for (const auto& ref : refs) CHECK_FALSE(ref);
 }
 
 TEST_CASE("wait with a timeout comes back with what there is") {

@@ -45,6 +45,17 @@ struct Filled {
 
 }  // namespace
 
+TEST_CASE("a writer's segments grow with what it has, up to the ordinary size", "[node]") {
+  Filled filled;
+  filled.store = StoreIndex(StoreLimits{1 << 20, 1000, UINT64_MAX, 10s, 128});
+  for (const std::uint64_t size : {128, 128, 256, 512, 960, 960}) filled.reserve(1, size);
+  filled.reserve(2, 64);
+  filled.reserve(2, 2048);
+  std::vector<std::uint64_t> sizes;
+  for (const auto& make : all<action::MakeSegment>(filled.actions)) sizes.push_back(make.size);
+  CHECK(sizes == std::vector<std::uint64_t>{128, 128, 256, 512, 1000, 1000, 128, 2048});
+}
+
 TEST_CASE("places are aligned, apart, and free again as one", "[node]") {
   Filled filled;
   const Place first = filled.reserve(1, 1);

@@ -57,14 +57,16 @@ void drop_value(Object* object, std::uintptr_t seal) noexcept {
 
 /// What is made from bytes is made with defaults first, and then read into.
 template <class T>
-void write_value_of(OutputArchive& out, Object* object) {
-  if constexpr (!std::is_void_v<T>) {
-    if constexpr (!std::is_default_constructible_v<T>) {
-      throw_not_serializable(type_text<T>());
-    } else {
-      out(value_of<T>(object));
-    }
+void write_whole(OutputArchive& out, const T& value) {
+  if constexpr (!std::is_default_constructible_v<T>) {
+    throw_not_serializable(type_text<T>());
+  } else {
+    out(value);
   }
+}
+template <class T>
+void write_value_of(OutputArchive& out, Object* object) {
+  if constexpr (!std::is_void_v<T>) write_whole<T>(out, value_of<T>(object));
 }
 template <class T>
 void read_value_of(InputArchive& in, Object* object) {
@@ -131,6 +133,12 @@ struct Cell final : Object {
     auto* cell = ::new (memory.raw) Cell(identity.first, identity.second, kValue);
     ::new (static_cast<void*>(cell->place.bytes)) T(std::forward<Args>(args)...);
     memory.raw = nullptr;
+    return cell;
+  }
+  /// One whose value is only in the store; with the caller's reference.
+  static Cell* make_encoded(std::pair<std::uint64_t, std::uint32_t> identity) {
+    auto* cell = ::new (allocate_record<Cell>()) Cell(identity.first, identity.second, kEncoded);
+    ::new (cell->value()) Encoded*(nullptr);
     return cell;
   }
   /// One that another process makes; with the caller's and the maker's reference.

@@ -153,6 +153,9 @@ public:
       put_remote(object);
   }
   void put_remote(Object* object);
+  /// As put() of one that holds no value yet (kEncoded): what `write` makes of `value` goes to the
+  /// store. False if it is too small for that, or cannot leave this process.
+  bool put_encoded(Object* object, const void* value, void (*write)(OutputArchive&, const void*));
   /// Sends a task off, whether its arguments are there or not; the record becomes the placeholder
   /// of its result. Takes over one reference.
   void launch_remote(Task* task);
