@@ -301,6 +301,24 @@ TEST_CASE("a cancelled task fails at once, its children with it, and a late valu
   CHECK_FALSE(probe.sealed(parent));
 }
 
+TEST_CASE("force ends the worker of a task that had begun without the node's knowledge", "[node]") {
+  NodeProbe probe;
+  probe.greet();
+  const auto forced = probe.submit(plain(0));
+  const auto asked = probe.submit(plain(1));
+  const auto one = probe.run();
+  const auto two = probe.run();
+  REQUIRE(two);
+  probe.say(kDriverClient, message::Cancel{forced, true, true});
+  probe.say(kDriverClient, message::Cancel{asked, false, true});
+  CHECK(failure_in(probe.sealed(forced)).code == ErrorCode::task_cancelled);
+  CHECK(probe.killed.empty());  // The worker may still give it back.
+  probe.began(one->first, forced);
+  probe.began(two->first, asked);
+  CHECK(probe.killed.size() == 1);
+  CHECK(probe.killed.contains(one->first));
+}
+
 TEST_CASE("100,000 random cancels leave one end for each task", "[node]") {
   NodeProbe probe(small_node(4, 4));
   probe.greet();

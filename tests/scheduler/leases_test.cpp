@@ -237,3 +237,19 @@ TEST_CASE("an actor's calls that are suspended do nothing, and let as many begin
   leases.done(one, 1, PoolTime(8));
   if (max_concurrency != 1) CHECK(leases.lively() == 0);
 }
+
+TEST_CASE("a task that has waited says nothing of how long its function takes", "[node]") {
+  Pool pool;
+  Leases& leases = pool.leases;
+  const ClientId one = pool.worker();
+  for (const std::uint64_t task : {1, 2, 3}) {
+    leases.send(one, plain_task(task, task));
+    CHECK(leases.began(one, task, PoolTime(1ms)));
+    if (task == 2) CHECK((leases.block(one, task) && leases.unblock(one, task)));
+    if (task == 3) CHECK((leases.suspend(one, task, PoolTime(2ms)) && leases.resume(one, task)));
+    CHECK(leases.done(one, task, PoolTime(4ms)));
+  }
+  CHECK(leases.mean(1) == PoolTime(3ms));
+  CHECK_FALSE(leases.mean(2));
+  CHECK_FALSE(leases.mean(3));
+}
