@@ -199,8 +199,8 @@ struct Codec<cereal::virtual_base_class<T>> : BaseCodec<cereal::virtual_base_cla
 
 template <class T>
 concept CerealType =
-    std::is_class_v<T> && !Container<T> && !is_wrapper<T> && !is_shared_pointer<T> &&
-    cereal::traits::is_output_serializable<T, CerealOutput>::value &&
+    std::is_class_v<T> && !Container<T> && !ComplexNumber<T> && !is_wrapper<T> &&
+    !is_shared_pointer<T> && cereal::traits::is_output_serializable<T, CerealOutput>::value &&
     cereal::traits::is_input_serializable<T, CerealInput>::value;
 
 template <CerealType T>

@@ -253,7 +253,7 @@ auto get(R&& refs, std::optional<Timeout> timeout = {}) {
       for (auto& ref : refs) detail::require_movable(std::move(ref));  // Before one is taken.
     }
     std::vector<detail::Gotten<T, owned>> values;
-    values.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
+    values.reserve(static_cast<std::size_t>(std::ranges::distance(refs)));
     for (auto&& ref : refs) {
       if constexpr (owned) {
         using Ref = std::remove_reference_t<decltype(ref)>;
@@ -374,7 +374,7 @@ Result<T> try_get(ObjectRef<T>&& ref, std::optional<Timeout> timeout) {
 template <detail::RefRange R>
 auto wait(R&& refs, WaitOptions options) -> WaitResult<detail::RefValue<detail::RangeElement<R>>> {
   std::vector<detail::Object*> objects;
-  objects.reserve(static_cast<std::size_t>(std::distance(std::begin(refs), std::end(refs))));
+  objects.reserve(static_cast<std::size_t>(std::ranges::distance(refs)));
   for (const auto& ref : refs) objects.push_back(detail::object_of(ref, "wait"));
   const std::vector<bool> ready = detail::wait_ready(objects, options);
   WaitResult<detail::RefValue<detail::RangeElement<R>>> result;

@@ -202,7 +202,9 @@ private:
   Place reserve(std::uint64_t size);
 
   std::optional<Place> stored_in_place(const OutputArchive& archive);
-  WireValue pack(const OutputArchive& archive, std::vector<std::uint64_t> contains);
+  WireValue pack(const OutputArchive& archive, std::vector<std::uint64_t> contains,
+                 bool borrowed = false);
+  void unreserve(const WireValue& value);
   WireValue encode_value(Object* object, std::uint32_t part, Aliases& aliases);
   WireValue encode_sealed(Object* object, Aliases& aliases);
   void fill(TaskSpec& spec, Task* task, Aliases& aliases);
@@ -259,6 +261,8 @@ private:
   std::vector<std::uint64_t> wants_;
   std::vector<std::uint64_t> unpins_;
   std::atomic<bool> has_changes_{false};
+
+  std::mutex introductions_mutex_;  // Of objects to the node: each once.
 
   std::mutex answers_mutex_;
   std::unordered_map<std::uint64_t, Pending*> pending_;  // Guarded by answers_mutex_.

@@ -22,7 +22,9 @@ constexpr std::uint64_t kLookedAt =
 
 }  // namespace
 
-WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> contains) {
+/// `borrowed`: its owner keeps the value, and the rooms that its arrays have.
+WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> contains,
+                       bool borrowed) {
   if (contains.size() > kContainsMax) {
     throw SerializationError("ray: a value with " + std::to_string(contains.size()) +
                              " references cannot leave its process, at most " +
@@ -37,13 +39,18 @@ WireValue Client::pack(const OutputArchive& archive, std::vector<std::uint64_t> 
   std::vector<std::uint64_t> sizes;
   for (const auto& piece : archive.beside()) sizes.push_back(piece.size());
   value.kind = WireValue::Kind::stored;
-  if (const auto place = stored_in_place(archive)) {
+  if (const auto place = borrowed ? std::nullopt : stored_in_place(archive)) {
     value.place = *place;
     return value;
   }
   value.place = reserve(stored_size(archive.bytes().size(), sizes));
   write_stored(channel_->writable(value.place).data(), archive.bytes(), archive.beside());
   return value;
+}
+
+/// It was not sent.
+void Client::unreserve(const WireValue& value) {
+  if (value.kind == WireValue::Kind::stored) send(message::Unreserve{value.place});
 }
 
 WireValue Client::encode_value(Object* object, std::uint32_t part, Aliases& aliases) {
@@ -82,10 +89,16 @@ std::uint64_t Client::identify(Object* object, Aliases& aliases) {
   // Of this process, or another runtime's.
   if (producer == nullptr && (object->waiters.load(std::memory_order_acquire) & kShared) == 0) {
     WireValue value = encode_sealed(object, aliases);
-    // Two threads may come here at once: the node takes the second for another reference.
+    // Nobody may name it before the node knows it; of two threads that come here at once one is
+    // late.
+    const std::lock_guard lock(introductions_mutex_);
+    if (is_shared(engine, id, object)) {
+      unreserve(value);
+      return id;
+    }
+    send(message::Put{.object = id, .value = std::move(value)});
     enter_shared(engine, id, object);
     object->waiters.fetch_or(kShared, std::memory_order_acq_rel);
-    send(message::Put{.object = id, .value = std::move(value)});
     return id;
   }
   const auto [parent, index] = parts_.engine.next_identity();
@@ -111,7 +124,7 @@ bool Client::put(Object* object, const void* from, void (*write)(OutputArchive&,
       out = OutputArchive(inline_bytes_, &references);
       write(out, from);
     }
-    value = pack(out, references.take_contains());
+    value = pack(out, references.take_contains(), from != object);
   } catch (const SerializationError&) {
     return false;  // It may never have to leave this process.
   }

@@ -111,7 +111,7 @@ void Client::background() {
       const auto until = Clock::now() + kWhileOthersWait;
       if (waiting_.load(std::memory_order_seq_cst) != 0) parker.park_until(&until);
       resting_.store(Rest::no, std::memory_order_seq_cst);
-      busy = Clock::now();
+      if (waiting_.load(std::memory_order_seq_cst) == 0) busy = Clock::now();
       continue;
     }
     flush();

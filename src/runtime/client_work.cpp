@@ -321,6 +321,7 @@ void Client::finished(Task* task, std::uintptr_t seal) {
     }
   });
   if (error != nullptr || seal == kFailed) {
+    for (const WireValue& value : done.values) unreserve(value);
     done.values.assign(1, error != nullptr ? failed_value(error, task_name(task))
                                            : failed_value(*stored_failure(task)));
   }

@@ -94,6 +94,11 @@ void Node::State::shut_down() {
     if (phase == PoolWorker::Phase::starting) {
       out->push_back(decision::KillWorker{client, "the runtime was shut down"});
     } else if (phase == PoolWorker::Phase::ready) {
+      // What runs there is asked to stop.
+      const PoolWorker& worker = *leases.find(client);
+      for (const LeasedTask& task : worker.stack) send(client, message::CancelTask{task.task});
+      for (const auto& [task, leased] : worker.suspended) send(client, message::CancelTask{task});
+      for (const auto& [call, leased] : worker.calls) send(client, message::CancelTask{call});
       send(client, message::Exit{});
     }
   }

@@ -245,7 +245,8 @@ Bytes Node::State::no_room(std::uint64_t size, NoRoom why) const {
     case NoRoom::no_segment:
       return failure(ErrorCode::object_store_full, asked + "the system gives no shared memory");
     case NoRoom::too_large:
-      return failure(ErrorCode::object_store_full, asked + store_words + "is smaller");
+      return failure(ErrorCode::object_store_full,
+                     asked + store_words + "is smaller; give init a larger object_store_bytes");
     case NoRoom::lost:
       return failure(ErrorCode::object_lost, "the object is gone: it could not be read from disk");
     case NoRoom::full:

@@ -8,11 +8,13 @@ namespace detail {
 
 void throw_not_serializable(std::string_view type) {
   throw SerializationError("ray: a value of type " + std::string(type) +
-                           " cannot leave its process: it is no plain struct of up to " +
+                           " cannot leave its process: it has no default constructor, or is no "
+                           "plain struct of up to " +
                            std::to_string(kFieldsMax) +
-                           " fields with defaults, and says nothing of itself; give it a member "
-                           "template <class A> void serialize(A& archive) { archive(field, …); }, "
-                           "or pass what can be sent");
+                           " fields (no base, none private or const) and says nothing of itself; "
+                           "give it a public member (or a friend class ray::Access) template "
+                           "<class A> void serialize(A& archive) { archive(field, …); }, or both "
+                           "save and load, or pass what can be sent: values, no pointers");
 }
 
 void throw_no_references(std::string_view type) {

@@ -113,6 +113,40 @@ TEST_CASE("put copies what stays with its owner once, and not at all into a shar
   }
 }
 
+namespace {
+
+/// Can be copied, though its array cannot.
+struct Frame {
+  ray::Array<int> pixels;
+  Frame() = default;
+  explicit Frame(std::size_t size) : pixels(size) {}
+  Frame(const Frame& other) : pixels(other.pixels.clone()) {}
+  Frame(Frame&&) = default;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(pixels);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an object made of a value that its owner keeps and changes stays as it was") {
+  ray::Runtime rt({.num_cpus = 1});
+  Frame frame(100'000);
+  std::vector<ray::ObjectRef<Frame>> frames;
+  for (int i = 0; i < 4; ++i) {
+    frame.pixels[0] = i;
+    frames.push_back(rt.put(frame));
+  }
+  frame.pixels[0] = -1;
+  for (int i = 0; i < 4; ++i) CHECK(std::as_const(rt.get(frames[std::size_t(i)]).pixels)[0] == i);
+  frames.clear();
+  const auto other = rt.put(std::vector<int>(100'000, 5));
+  CHECK(std::as_const(frame.pixels)[0] == -1);
+  frame.pixels[1] = 6;
+  CHECK(rt.get(other)[1] == 5);
+}
+
 TEST_CASE("extreme values pass unchanged") {
   ray::Runtime rt({.num_cpus = 1});
   CHECK(rt.get(rt.put(std::numeric_limits<long long>::min())) ==

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <ranges>
 #include <span>
 #include <string>
 #include <thread>
@@ -67,6 +68,9 @@ TEST_CASE("wait moves the references of a range that is given up, and only of th
   CHECK(refs == copy);
   CHECK(rt.wait(std::span(refs)).pending.size() == 2);
   CHECK(refs == copy);
+  auto first = refs | std::views::take_while([&](const auto& ref) { return ref != copy[2]; });
+  CHECK(rt.wait(first, {.num_returns = 2}).ready.size() == 2);
+  CHECK(rt.get(first) == std::vector{1, 2});
   const auto result = rt.wait(std::move(refs), {.num_returns = 2});
   CHECK(result.ready == std::vector{copy[0], copy[1]});
   CHECK(result.pending == std::vector{copy[2]});

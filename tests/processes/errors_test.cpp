@@ -57,6 +57,9 @@ int throws(int kind) {
 }
 
 Opaque makes_opaque(int x) { return Opaque(x); }
+std::tuple<std::vector<char>, Opaque> makes_half(std::size_t size) {
+  return {std::vector<char>(size, 'x'), Opaque(1)};
+}
 int takes_opaque(const Opaque& opaque) { return opaque.value(); }
 Refuses makes_refuses(int where) { return Refuses{where}; }
 int takes_refuses(const Refuses& refuses) { return refuses.where; }
@@ -127,6 +130,15 @@ TEST_CASE("F27 what cannot be written or read fails its task with a Serializatio
     CHECK_THROWS_AS(rt.get(rt.remote<makes_refuses>(where), faults::kDeadline), std::runtime_error);
   }
   CHECK(rt.get(rt.remote<same>(1), faults::kDeadline) == 1);
+  CHECK(faults::comes_to_nothing());
+}
+
+TEST_CASE("F27 a result of which a part cannot be written leaves nothing in the store") {
+  ray::Runtime rt(faults::processes(1, std::uint64_t{16} << 20));
+  for (int i = 0; i < 8; ++i) {
+    const auto [bytes, opaque] = rt.remote<makes_half>(std::size_t{4} << 20);
+    CHECK_THROWS_AS(rt.get(bytes, faults::kDeadline), ray::SerializationError);
+  }
   CHECK(faults::comes_to_nothing());
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <complex>
 #include <deque>
 #include <functional>
 #include <limits>
@@ -179,6 +180,25 @@ struct Mindful : Named {
   }
 };
 struct NoMore : Named {};
+struct Saved {
+  double value = 0;
+  char mark = 'a';
+  void save(OutputArchive& out) const { out(value, mark); }
+  void load(InputArchive& in) { in(value, mark); }
+};
+struct InThePadding : Saved {
+  char more = 'b';
+};
+template <class T, int N>
+struct Counted {
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(static_cast<T*>(this)->counts[N]);
+  }
+};
+struct Three : Counted<Three, 2> {
+  int counts[3] = {1, 2, 3};
+};
 template <class T>
 struct Mixin {
   template <class Archive>
@@ -262,11 +282,47 @@ TEST_CASE("what a type's own function has just made is copied, and only that is"
   CHECK(*again.elsewhere == *makes.elsewhere);
 }
 
+namespace {
+
+/// Its elements are made when they are looked at.
+struct Makers {
+  using value_type = std::string;
+  std::vector<char> letters;
+  struct Iterator {
+    const char* at;
+    std::string operator*() const { return std::string(1000, *at); }
+    Iterator& operator++() {
+      ++at;
+      return *this;
+    }
+    bool operator!=(const Iterator& other) const { return at != other.at; }
+  };
+  void clear() { letters.clear(); }
+  std::size_t size() const { return letters.size(); }
+  Iterator begin() const { return {letters.data()}; }
+  Iterator end() const { return {letters.data() + letters.size()}; }
+  void insert(Iterator, std::string&& text) { letters.push_back(text.at(0)); }
+};
+
+}  // namespace
+
+TEST_CASE("elements that a container makes when they are looked at are copied") {
+  OutputArchive out(500);
+  out(Makers{{'a', 'b', 'c'}});
+  CHECK(out.beside().empty());
+  InputArchive in(out.bytes());
+  Makers again;
+  in(again);
+  CHECK(again.letters == std::vector{'a', 'b', 'c'});
+}
+
 TEST_CASE("a type that inherits its serialize and has fields of its own is refused by name") {
   CHECK_THROWS_WITH(bytes_of(Forgetful()),
                     Catch::Matchers::ContainsSubstring("Forgetful cannot leave") &&
                         Catch::Matchers::ContainsSubstring("serialize from") &&
                         Catch::Matchers::ContainsSubstring("Named"));
+  CHECK_THROWS_WITH(bytes_of(InThePadding()), Catch::Matchers::ContainsSubstring("Saved"));
+  CHECK(again(Three()).counts[2] == 3);
   Mindful mindful;
   mindful.name = "x";
   mindful.age = 7;
@@ -281,6 +337,7 @@ TEST_CASE("a type that inherits its serialize and has fields of its own is refus
 }
 
 TEST_CASE("numbers come back as they were") {
+  CHECK(again(std::complex<double>(1.5, -2)) == std::complex<double>(1.5, -2));
   CHECK(again(true));
   CHECK(again('x') == 'x');
   CHECK(again(std::int8_t{-128}) == -128);
@@ -413,7 +470,7 @@ TEST_CASE("what cannot be sent is refused by name") {
   CHECK_THAT(text_of(HasUnion()), ContainsSubstring("HasUnion"));
   CHECK_THAT(text_of(std::vector<HasPrivate>(1)), ContainsSubstring("HasPrivate"));
   CHECK_THAT(text_of(std::optional<NoDefault>(1)), ContainsSubstring("NoDefault"));
-  CHECK_THAT(text_of(NoDefault(1)), ContainsSubstring("give it a member"));
+  CHECK_THAT(text_of(NoDefault(1)), ContainsSubstring("give it a public member"));
 }
 
 TEST_CASE("what lies too deep is refused, not followed") {

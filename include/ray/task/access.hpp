@@ -2,7 +2,11 @@
 // pair of save and load.
 #pragma once
 
+#include <cstddef>
+#include <string_view>
 #include <type_traits>
+
+#include <ray/task/fields.hpp>
 
 namespace ray {
 
@@ -26,11 +30,13 @@ public:
   static auto save(OutputArchive& archive, const T& value) -> decltype(value.save(archive)) {
     return value.save(archive);
   }
-  /// Null, as a pointer to the class that T's serialize is a member of.
-  template <class T, class Archive>
-  static auto serializer() -> decltype(class_of(&T::template serialize<Archive>)) {
-    return nullptr;
-  }
+  /// Of the class that T's serialize, or its save, is a member of; only for its type.
+  template <class T>
+  static auto written_by(int) -> decltype(class_of(&T::template serialize<OutputArchive>));
+  template <class T>
+  static auto written_by(long) -> decltype(class_of(&T::template save<OutputArchive>));
+  template <class T>
+  static auto written_by(...) -> decltype(class_of(&T::save));
   template <class T>
   static auto load(InputArchive& archive, T& value) -> decltype(value.load(archive)) {
     return value.load(archive);
@@ -38,6 +44,15 @@ public:
 };
 
 namespace detail {
+
+/// T as the compiler prints it.
+template <class T>
+constexpr std::string_view type_text() {
+  constexpr std::string_view text = __PRETTY_FUNCTION__;
+  constexpr std::size_t from = text.find("T = ") + 4;
+  constexpr std::size_t to = text.find_first_of(";]", from);
+  return text.substr(from, to - from);
+}
 
 template <class T, class Archive>
 concept SerializesItself = requires(T& value, Archive& archive) {
@@ -48,17 +63,23 @@ concept SavesItself = requires(const T& value, T& into, OutputArchive& out, Inpu
   ray::Access::save(out, value);
   ray::Access::load(in, into);
 };
-/// Whether T inherits its serialize, and has fields that this cannot know: the base is smaller, and
-/// is not made for T (Base<T>).
+/// The class that a T's serialize, or its save, is a member of.
+template <class T>
+using WriterOf = std::remove_cvref_t<decltype(*ray::Access::written_by<T>(0))>;
+/// Whether Base is made for T: Base<T>, and what else names it among its arguments.
 template <class T, class Base>
-inline constexpr bool made_for = false;
-template <class T, template <class...> class Base, class... A>
-inline constexpr bool made_for<T, Base<A...>> = (std::is_same_v<T, A> || ...);
-template <class T, class Archive>
-concept InheritsSerialize = requires {
-  ray::Access::serializer<T, Archive>();
-  requires sizeof(*ray::Access::serializer<T, Archive>()) < sizeof(T);
-  requires !made_for<T, std::remove_cvref_t<decltype(*ray::Access::serializer<T, Archive>())>>;
+constexpr bool is_made_for() {
+  constexpr std::string_view base = type_text<Base>();
+  constexpr std::size_t at = base.find(type_text<T>());
+  return at != std::string_view::npos && at > 0 && (base[at - 1] == '<' || base[at - 1] == ' ');
+}
+/// Whether T inherits it, and has fields that it cannot know.
+template <class T>
+concept InheritsItsFunction = requires {
+  typename WriterOf<T>;
+  requires !std::is_same_v<WriterOf<T>, T>;
+  requires !is_made_for<T, WriterOf<T>>();
+  requires sizeof(WriterOf<T>) < sizeof(T) || (std::is_aggregate_v<T> && made_of_braces<T, 2>);
 };
 template <class T, class Archive>
 concept SerializedBeside = requires(T& value, Archive& archive) {

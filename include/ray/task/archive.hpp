@@ -62,15 +62,6 @@ public:
   virtual ActorCore* read_actor(InputArchive& in, const ActorClass* actor_class) = 0;
 };
 
-/// T as the compiler prints it.
-template <class T>
-constexpr std::string_view type_text() {
-  constexpr std::string_view text = __PRETTY_FUNCTION__;
-  constexpr std::size_t from = text.find("T = ") + 4;
-  constexpr std::size_t to = text.find_first_of(";]", from);
-  return text.substr(from, to - from);
-}
-
 [[noreturn]] void throw_not_serializable(std::string_view type);
 [[noreturn]] void throw_no_references(std::string_view type);
 [[noreturn]] void throw_too_deep(std::string_view type);
@@ -230,6 +221,10 @@ public:
     lifetime_.begin = reinterpret_cast<std::uintptr_t>(&value);
     lifetime_.end = lifetime_.begin + sizeof(T);
   }
+  /// It writes something that was made for the occasion.
+  explicit OwnFunction(OutputArchive& out) : lifetime_(out.lifetime_), outer_(out.lifetime_) {
+    lifetime_.begin = lifetime_.end = 0;
+  }
   ~OwnFunction() { lifetime_ = outer_; }
   OwnFunction(const OwnFunction&) = delete;
   OwnFunction& operator=(const OwnFunction&) = delete;
@@ -256,6 +251,11 @@ private:
 };
 
 template <class T>
+void refuse_inherited() {
+  if constexpr (InheritsItsFunction<T>) throw_inherited(type_text<T>(), type_text<WriterOf<T>>());
+}
+
+template <class T>
 concept HasCodec = requires(const T& value, OutputArchive& out) {
   Codec<T>::write(out, value);
 };
@@ -272,13 +272,11 @@ void write_value(OutputArchive& out, const T& value) {
   } else if constexpr (is_number<T>) {
     out.write_number(value);
   } else if constexpr (SavesItself<T>) {
+    refuse_inherited<T>();
     const OwnFunction own(out, value);
     ray::Access::save(out, value);
   } else if constexpr (SerializesItself<T, OutputArchive>) {
-    if constexpr (InheritsSerialize<T, OutputArchive>) {
-      using Base = std::remove_cvref_t<decltype(*ray::Access::serializer<T, OutputArchive>())>;
-      throw_inherited(type_text<T>(), type_text<Base>());
-    }
+    refuse_inherited<T>();
     const OwnFunction own(out, value);
     ray::Access::serialize(out, const_cast<T&>(value));
   } else if constexpr (SavedBeside<T>) {
@@ -311,6 +309,8 @@ void read_value(InputArchive& in, T& value) {
   } else if constexpr (SavesItself<T>) {
     ray::Access::load(in, value);
   } else if constexpr (SerializesItself<T, InputArchive>) {
+    static_assert(!SerializesItself<const T, InputArchive>,
+                  "ray: serialize must not be const: it reads as well");
     ray::Access::serialize(in, value);
   } else if constexpr (SavedBeside<T>) {
     load(in, value);

@@ -64,6 +64,25 @@ struct Codec<long double> {
   }
 };
 
+/// std::complex, without its header.
+template <class T>
+concept ComplexNumber = requires(const T& value) {
+  requires is_number<typename T::value_type>;
+  requires std::is_same_v<decltype(value.real()), typename T::value_type>;
+  T(value.real(), value.imag());
+};
+template <ComplexNumber T>
+struct Codec<T> {
+  using Part = typename T::value_type;
+  static void write(OutputArchive& out, const T& value) { out(value.real(), value.imag()); }
+  static void read(InputArchive& in, T& value) {
+    Part real{};
+    Part imaginary{};
+    in(real, imaginary);
+    value = T(real, imaginary);
+  }
+};
+
 // --- containers ---
 
 template <class T>
@@ -90,7 +109,15 @@ struct Codec<T> {
   static void write(OutputArchive& out, const T& container) {
     require_default<Element>();
     out.write_size(container.size());
-    for (const typename T::value_type& element : container) out(element);
+    for (auto&& element : container) {
+      if constexpr (std::is_lvalue_reference_v<decltype(*container.begin())>) {
+        out(element);
+      } else {
+        const typename T::value_type& made = element;
+        const OwnFunction own(out);
+        out(made);
+      }
+    }
   }
   static void read(InputArchive& in, T& container) {
     container.clear();
