@@ -186,21 +186,30 @@ Link::Sent Link::send(std::span<const std::byte> body, bool urgent) {
     const auto left = body.subspan(written);
     queue_.push_back({{left.begin(), left.end()}, 0});
     queued_bytes_ += left.size();
+    return flush() ? Sent::in_ring : fault_ != RingFault::none ? Sent::broken : Sent::queued;
   }
   if (writer_.must_ring(urgent)) ring();
-  return queue_.empty() ? Sent::in_ring : Sent::queued;
+  return Sent::in_ring;
 }
 
-bool Link::flush() {
-  if (queue_.empty()) return true;
+void Link::move_queue() {
   while (!queue_.empty() && fault_ == RingFault::none) {
     Waiting& next = queue_.front();
     const std::size_t written = write_parts(next.bytes, next.written);
     queued_bytes_ -= written - next.written;
     next.written = written;
-    if (written < next.bytes.size()) break;
+    if (written < next.bytes.size()) return;
     queue_.pop_front();
   }
+}
+
+bool Link::flush() {
+  if (queue_.empty()) return true;
+  // Another thread may sleep for this link already, and none need come by again: what is left is
+  // never without a promise of the bell.
+  do {
+    move_queue();
+  } while (!queue_.empty() && fault_ == RingFault::none && !writer_.wait_for_room());
   // What waited so long is urgent.
   if (writer_.must_ring(true)) ring();
   return queue_.empty();

@@ -38,13 +38,13 @@ public:
 
   enum class Sent : std::uint8_t {
     in_ring,  // The peer sees it.
-    queued,   // It is sent by flush(), with room.
+    queued,   // It is sent by flush(): the bell rings with room.
     refused,  // Longer than a message may be, or the queue is full: nothing was sent.
     broken,   // The ring is; see fault().
   };
   /// `urgent`: rings for a reader that is away, too.
   Sent send(std::span<const std::byte> body, bool urgent);
-  /// Moves what waits into the ring. True if nothing is left.
+  /// Moves what waits into the ring. True if nothing is left; otherwise the bell rings with room.
   bool flush();
   std::uint64_t queued_bytes() const noexcept { return queued_bytes_; }
 
@@ -86,6 +86,7 @@ private:
        Descriptor peer_bell);
 
   std::size_t write_parts(std::span<const std::byte> body, std::size_t written);
+  void move_queue();
   void ring() noexcept;
   void release_frame();
   bool fail(RingFault fault) noexcept;

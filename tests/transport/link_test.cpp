@@ -6,6 +6,7 @@
 #include "api/probes.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -142,6 +143,32 @@ TEST_CASE("what does not fit into the ring waits in order and is sent with room"
   CHECK(both.host.flush());
   CHECK(both.host.queued_bytes() == 0);
   CHECK_FALSE(both.worker.receive(body));
+}
+
+TEST_CASE(
+    "what is left over after a flush is rung for, also if the thread that sleeps began before") {
+  Both both({.ring_bytes = 4096, .message_bytes = 100'000, .queue_bytes = 200'000});
+  const auto rung = [&] {
+    pollfd watched{.fd = both.host.bell(), .events = POLLIN, .revents = 0};
+    return ::poll(&watched, 1, 0) == 1;
+  };
+  std::span<const std::byte> body;
+  // One thread sleeps, another sends: it says nothing more before there is room.
+  REQUIRE(both.host.prepare_sleep());
+  REQUIRE(both.host.send(pattern(50'000, 0), false) == Sent::queued);
+  CHECK_FALSE(rung());
+  // Its bell is heard by one that flushes and goes.
+  for (int i = 0; i < 5; ++i) {
+    CAPTURE(i);
+    REQUIRE_FALSE(both.worker.receive(body));
+    REQUIRE(rung());
+    both.host.awake(true);
+    REQUIRE_FALSE(both.host.flush());
+    REQUIRE_FALSE(rung());
+  }
+  while (!both.host.flush()) REQUIRE_FALSE(both.worker.receive(body));
+  REQUIRE(both.worker.receive(body));
+  CHECK(same(body, pattern(50'000, 0)));
 }
 
 TEST_CASE("a message of 16 MiB goes through a ring of 1 MiB, to another process and back") {
