@@ -37,6 +37,7 @@
 #include "runtime/node_objects.cpp"
 #include "runtime/node_report.cpp"
 #include "runtime/node_streams.cpp"
+#include "runtime/node_submit.cpp"
 #include "runtime/node_tasks.cpp"
 #include "runtime/node_workers.cpp"
 #include "runtime/parker.cpp"

@@ -45,7 +45,7 @@ struct HandleTarget<ActorHandle<C>> {
 
 template <class C>
 std::string_view actor_class_name() {
-  return printed_type<C>();
+  return type_text<C>();
 }
 template <class C>
 inline constexpr ActorClass actor_class_of{

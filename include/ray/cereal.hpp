@@ -206,7 +206,7 @@ concept CerealType =
 template <CerealType T>
 struct Codec<T> {
   static void write(OutputArchive& out, const T& value) {
-    const OwnFunction own(out, value);
+    const auto own = WriteScope::own_function(out, value);
     CerealOutput archive(out);
     static_cast<cereal::OutputArchive<CerealOutput, cereal::AllowEmptyClassElision>&>(archive)(
         value);

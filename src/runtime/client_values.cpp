@@ -17,8 +17,13 @@ namespace ray::detail {
 
 namespace {
 
-constexpr std::uint64_t kLookedAt =
-    1024;  // A larger piece of a value is not copied to learn its size.
+/// A larger piece of a value is not copied to learn its size.
+constexpr std::uint64_t kLookedAt = 1024;
+
+[[noreturn]] void rethrow_with(const SerializationError& error, const char* what, Object* task) {
+  throw SerializationError(std::string(error.what()) + " (" + what + " of '" + task_name(task) +
+                           "')");
+}
 
 }  // namespace
 
@@ -62,8 +67,7 @@ WireValue Client::encode_value(Object* object, std::uint32_t part, Aliases& alia
   } catch (const SerializationError& error) {
     const Task* producer = producer_of(object);
     if (producer == nullptr) throw;
-    throw SerializationError(std::string(error.what()) + " (a result of '" + task_name(object) +
-                             "')");
+    rethrow_with(error, "a result", object);
   }
 }
 
@@ -180,8 +184,7 @@ void Client::fill(TaskSpec& spec, Task* task, Aliases& aliases) {
     codec.write_arguments(out, task);
     spec.arguments = pack(out, references.take_contains());
   } catch (const SerializationError& error) {
-    throw SerializationError(std::string(error.what()) + " (an argument of '" + task_name(task) +
-                             "')");
+    rethrow_with(error, "an argument", task);
   }
   if (task->ops->kind == ObjectKind::actor_call) fill_call(spec, *static_cast<ActorCall*>(task));
 }

@@ -85,7 +85,7 @@ void Node::segment_made(std::uint32_t segment, bool made, NodeTime now, Decision
 void Node::spilled(std::uint64_t object, std::optional<std::uint64_t> handle, NodeTime now,
                    Decisions& decisions, const std::string& why) {
   state_->begin(now, decisions);
-  if (!handle) state_->disk_fault = why;
+  state_->disk_fault = why;
   state_->store.spilled(object, handle, state_->now, state_->store_actions);
   state_->finish();
 }

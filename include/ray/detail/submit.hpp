@@ -10,29 +10,18 @@
 
 namespace ray::detail {
 
-/// The text of F as the compiler prints it.
+/// F as the compiler prints it, without the & before its name.
 template <auto F>
-constexpr std::string_view printed_value() {
-  constexpr std::string_view text = __PRETTY_FUNCTION__;
-  constexpr std::size_t from = text.find("F = ") + 4;
-  constexpr std::size_t to = text.find_first_of(";]", from);
-  std::string_view name = text.substr(from, to - from);
-  if (!name.empty() && name.front() == '&') name.remove_prefix(1);
-  return name;
-}
-template <class T>
-constexpr std::string_view printed_type() {
-  constexpr std::string_view text = __PRETTY_FUNCTION__;
-  constexpr std::size_t from = text.find("T = ") + 4;
-  constexpr std::size_t to = text.find_first_of(";]", from);
-  return text.substr(from, to - from);
+constexpr std::string_view value_text() {
+  constexpr std::string_view text = argument_text(__PRETTY_FUNCTION__, "F = ");
+  return text.substr(text.starts_with('&') ? 1 : 0);
 }
 
 /// A function called by tasks.
 template <auto F>
 struct FunctionCall {
   static constexpr bool constant = false;
-  static std::string_view name() { return printed_value<F>(); }
+  static std::string_view name() { return value_text<F>(); }
   template <class... A>
   static decltype(auto) call(A&&... arguments) {
     return F(std::forward<A>(arguments)...);
@@ -43,7 +32,7 @@ struct FunctionCall {
 template <auto M, class C>
 struct MethodCall {
   static constexpr bool constant = MemberSignature<std::remove_cvref_t<decltype(M)>>::constant;
-  static std::string_view name() { return printed_value<M>(); }
+  static std::string_view name() { return value_text<M>(); }
   template <class... A>
   static decltype(auto) call(A&&... arguments) {
     return (static_cast<C*>(thread_context.instance)->*M)(std::forward<A>(arguments)...);

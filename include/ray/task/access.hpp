@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include <ray/task/fields.hpp>
+#include <ray/task/type_text.hpp>
 
 namespace ray {
 
@@ -44,15 +45,6 @@ public:
 };
 
 namespace detail {
-
-/// T as the compiler prints it.
-template <class T>
-constexpr std::string_view type_text() {
-  constexpr std::string_view text = __PRETTY_FUNCTION__;
-  constexpr std::size_t from = text.find("T = ") + 4;
-  constexpr std::size_t to = text.find_first_of(";]", from);
-  return text.substr(from, to - from);
-}
 
 template <class T, class Archive>
 concept SerializesItself = requires(T& value, Archive& archive) {

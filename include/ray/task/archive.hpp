@@ -36,8 +36,7 @@ namespace detail {
 struct Object;
 struct ActorCore;
 struct ActorClass;
-class OwnFunction;
-class PartOf;
+class WriteScope;
 
 /// How deep values may lie in one another (reliability.md, 4.2).
 inline constexpr int kDepthMax = 64;
@@ -120,8 +119,7 @@ public:
   void write_actor(detail::ActorCore* actor);
 
 private:
-  friend detail::OwnFunction;
-  friend detail::PartOf;
+  friend detail::WriteScope;
   /// What is known to outlive the writing: everything, or while a type's own function runs, the
   /// value from `begin` to `end`.
   struct Lifetime {
@@ -212,40 +210,32 @@ private:
 
 namespace detail {
 
-/// A type's own function writes `value` as long as this lives.
-class OwnFunction {
+/// What is known of lifetimes while something is written: until this goes.
+class WriteScope {
 public:
+  /// A type's own function writes `value`.
   template <class T>
-  OwnFunction(OutputArchive& out, const T& value)
-      : lifetime_(out.lifetime_), outer_(out.lifetime_) {
-    lifetime_.begin = reinterpret_cast<std::uintptr_t>(&value);
-    lifetime_.end = lifetime_.begin + sizeof(T);
+  static WriteScope own_function(OutputArchive& out, const T& value) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(&value);
+    return {out, begin, begin + sizeof(T), out.lifetime_.ends_soon};
   }
-  /// It writes something that was made for the occasion.
-  explicit OwnFunction(OutputArchive& out) : lifetime_(out.lifetime_), outer_(out.lifetime_) {
-    lifetime_.begin = lifetime_.end = 0;
-  }
-  ~OwnFunction() { lifetime_ = outer_; }
-  OwnFunction(const OwnFunction&) = delete;
-  OwnFunction& operator=(const OwnFunction&) = delete;
-
-private:
-  OutputArchive::Lifetime& lifetime_;
-  OutputArchive::Lifetime outer_;
-};
-
-/// `value` is written as long as this lives, and what it is made of lives as long as it does.
-class PartOf {
-public:
-  PartOf(OutputArchive& out, const void* value) : lifetime_(out.lifetime_), outer_(out.lifetime_) {
+  /// What is written was made for the occasion.
+  static WriteScope temporary(OutputArchive& out) { return {out, 0, 0, out.lifetime_.ends_soon}; }
+  /// `value` is written, and what it is made of lives as long as it does.
+  static WriteScope part(OutputArchive& out, const void* value) {
+    const OutputArchive::Lifetime& outer = out.lifetime_;
     const auto at = reinterpret_cast<std::uintptr_t>(value);
-    lifetime_ = {.ends_soon = outer_.ends_soon || at < outer_.begin || at >= outer_.end};
+    return {out, 0, UINTPTR_MAX, outer.ends_soon || at < outer.begin || at >= outer.end};
   }
-  ~PartOf() { lifetime_ = outer_; }
-  PartOf(const PartOf&) = delete;
-  PartOf& operator=(const PartOf&) = delete;
+  ~WriteScope() { lifetime_ = outer_; }
+  WriteScope(const WriteScope&) = delete;
+  WriteScope& operator=(const WriteScope&) = delete;
 
 private:
+  WriteScope(OutputArchive& out, std::uintptr_t begin, std::uintptr_t end, bool ends_soon)
+      : lifetime_(out.lifetime_), outer_(out.lifetime_) {
+    lifetime_ = {begin, end, ends_soon};
+  }
   OutputArchive::Lifetime& lifetime_;
   OutputArchive::Lifetime outer_;
 };
@@ -273,17 +263,17 @@ void write_value(OutputArchive& out, const T& value) {
     out.write_number(value);
   } else if constexpr (SavesItself<T>) {
     refuse_inherited<T>();
-    const OwnFunction own(out, value);
+    const auto own = WriteScope::own_function(out, value);
     ray::Access::save(out, value);
   } else if constexpr (SerializesItself<T, OutputArchive>) {
     refuse_inherited<T>();
-    const OwnFunction own(out, value);
+    const auto own = WriteScope::own_function(out, value);
     ray::Access::serialize(out, const_cast<T&>(value));
   } else if constexpr (SavedBeside<T>) {
-    const OwnFunction own(out, value);
+    const auto own = WriteScope::own_function(out, value);
     save(out, value);
   } else if constexpr (SerializedBeside<T, OutputArchive>) {
-    const OwnFunction own(out, value);
+    const auto own = WriteScope::own_function(out, value);
     serialize(out, const_cast<T&>(value));
   } else if constexpr (HasCodec<T>) {
     Codec<T>::write(out, value);
@@ -355,7 +345,7 @@ void OutputArchive::write(const T& value) {
     if constexpr (detail::is_wrapper<T>) {
       detail::write_value(*this, value);
     } else {
-      const detail::PartOf part(*this, &value);
+      const auto part = detail::WriteScope::part(*this, &value);
       detail::write_value(*this, value);
     }
   }

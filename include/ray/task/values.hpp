@@ -114,7 +114,7 @@ struct Codec<T> {
         out(element);
       } else {
         const typename T::value_type& made = element;
-        const OwnFunction own(out);
+        const auto temporary = WriteScope::temporary(out);
         out(made);
       }
     }
