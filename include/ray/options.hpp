@@ -52,7 +52,8 @@ struct RuntimeOptions {
   Isolation isolation = Isolation::threads;
   int num_nodes = 1;         ///< Others are refused in this version.
   std::string address = {};  ///< Others are refused in this version.
-  /// Memory for objects in worker processes; 0: 30 % of the machine's. Threads: no effect.
+  /// Memory for objects in worker processes; 0: 30 % of the machine's, or of what its
+  /// control group (its container) may have. Threads: no effect.
   std::uint64_t object_store_bytes = 0;
   /// Where objects go that have no room there, in a file without a name; empty: TMPDIR, /var/tmp or
   /// /tmp. Threads: no effect.

@@ -56,8 +56,9 @@ std::map<std::string, double> amounts(std::string_view key, std::string_view val
     if (equals == 0 || equals == std::string_view::npos) {
       bad(key, value, "must read name=amount,name=amount");
     }
-    result[std::string(item.substr(0, equals))] =
-        number(key, item.substr(equals + 1), kAmountLimits);
+    const std::string name(item.substr(0, equals));
+    const std::string whose = std::string(key) + "[\"" + name + "\"]";
+    result[name] = number(whose, item.substr(equals + 1), kAmountLimits);
     rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
   }
   return result;

@@ -13,6 +13,7 @@
 #include <ray/task/record_types.hpp>
 
 #include "runtime/host.hpp"
+#include "runtime/memory_monitor.hpp"
 #include "runtime/parts.hpp"
 #include "task/text.hpp"
 
@@ -121,7 +122,13 @@ Demand total_of(const RuntimeOptions& options) {
   return total;
 }
 
-constexpr double kStoreShare = 0.3;  // Of the machine's memory; Ray's.
+constexpr double kStoreShare = 0.3;  // Of the memory that there is; Ray's.
+
+std::uint64_t memory_bytes() {
+  if (const std::uint64_t limit = read_memory_limit(); limit != 0) return limit;
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
 
 NodeLimits limits_of(const EngineParts& parts) {
   NodeLimits limits;
@@ -130,8 +137,7 @@ NodeLimits limits_of(const EngineParts& parts) {
   limits.store_bytes = parts.options.object_store_bytes;
   if (limits.store_bytes == 0) {
     limits.store_bytes =
-        static_cast<std::uint64_t>(kStoreShare * static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-                                   static_cast<double>(::sysconf(_SC_PAGESIZE)));
+        static_cast<std::uint64_t>(kStoreShare * static_cast<double>(memory_bytes()));
   }
   limits.segment_bytes = std::min(limits.segment_bytes, limits.store_bytes);
   limits.workers_max = static_cast<std::uint32_t>(parts.max_threads);

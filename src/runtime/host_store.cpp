@@ -40,7 +40,8 @@ void Host::perform(decision::MakeSegment&& make) {
         const auto found = workers_.find(make.writer);
         if (found != workers_.end()) show_segment(*found->second, make.segment, true);
       }
-      node_.segment_made(make.segment, segment != nullptr, now(), decisions_);
+      node_.segment_made(make.segment, segment != nullptr, now(), decisions_,
+                         segment != nullptr ? std::string() : fault.text());
       carry_out();
     }
     if (segment != nullptr) populate_later(segment, first);

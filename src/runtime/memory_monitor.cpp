@@ -1,10 +1,12 @@
 #include "runtime/memory_monitor.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace ray::detail {
 
@@ -76,15 +78,14 @@ std::optional<MemoryUse> use_of_group(const std::string& folder, const GroupFile
   return MemoryUse{.used = *used - std::min(*used, cache), .limit = *limit};
 }
 
-}  // namespace
-
-std::optional<MemoryUse> read_memory_use(const std::string& root) {
-  std::optional<MemoryUse> nearest = use_of_machine(root);
+/// Of the machine, and of each control group of this process that has a limit.
+std::vector<MemoryUse> memory_uses(const std::string& root) {
+  std::vector<MemoryUse> uses;
+  if (const auto machine = use_of_machine(root)) uses.push_back(*machine);
   const auto look = [&](const std::string& mount, std::string path, const GroupFiles& files) {
     // Each group above limits it too. In a container the path may begin above what is mounted.
     for (;;) {
-      const auto use = use_of_group(mount + path, files);
-      if (use && (!nearest || use->share() > nearest->share())) nearest = use;
+      if (const auto use = use_of_group(mount + path, files)) uses.push_back(*use);
       if (path.empty()) return;
       path.erase(path.rfind('/'));
     }
@@ -103,7 +104,21 @@ std::optional<MemoryUse> read_memory_use(const std::string& root) {
       look(root + "/sys/fs/cgroup/memory", path, kVersion1);
     }
   }
-  return nearest;
+  return uses;
+}
+
+}  // namespace
+
+std::optional<MemoryUse> read_memory_use(const std::string& root) {
+  const std::vector<MemoryUse> uses = memory_uses(root);
+  const auto nearest = std::ranges::max_element(uses, {}, &MemoryUse::share);
+  return nearest == uses.end() ? std::nullopt : std::optional(*nearest);
+}
+
+std::uint64_t read_memory_limit(const std::string& root) {
+  const std::vector<MemoryUse> uses = memory_uses(root);
+  const auto least = std::ranges::min_element(uses, {}, &MemoryUse::limit);
+  return least == uses.end() ? 0 : least->limit;
 }
 
 bool MemoryRule::is_short(const MemoryUse& use, Time now) {

@@ -28,6 +28,10 @@ struct MemoryUse {
 /// nearest to its limit. `root`: where /proc and /sys are. Nothing if none of it can be read.
 std::optional<MemoryUse> read_memory_use(const std::string& root = "");
 
+/// Bytes that this process may have with all others of its machine and its control groups, which
+/// are a container's too. 0 if nothing can be read.
+std::uint64_t read_memory_limit(const std::string& root = "");
+
 /// When a worker is to go: one at a time, until memory has fallen.
 class MemoryRule {
 public:

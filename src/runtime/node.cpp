@@ -76,8 +76,10 @@ void Node::worker_failed(ClientId client, const std::string& why, NodeTime now,
   state_->finish();
 }
 
-void Node::segment_made(std::uint32_t segment, bool made, NodeTime now, Decisions& decisions) {
+void Node::segment_made(std::uint32_t segment, bool made, NodeTime now, Decisions& decisions,
+                        const std::string& why) {
   state_->begin(now, decisions);
+  state_->memory_fault = why;
   state_->store.segment_made(segment, made, state_->now, state_->store_actions);
   state_->finish();
 }

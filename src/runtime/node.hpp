@@ -99,7 +99,9 @@ public:
   void worker_ended(ClientId client, const std::string& how, NodeTime now, Decisions& decisions);
   /// The process could not be started.
   void worker_failed(ClientId client, const std::string& why, NodeTime now, Decisions& decisions);
-  void segment_made(std::uint32_t segment, bool made, NodeTime now, Decisions& decisions);
+  /// `why`: only if it could not be made.
+  void segment_made(std::uint32_t segment, bool made, NodeTime now, Decisions& decisions,
+                    const std::string& why = {});
   /// `handle`: what to restore it by; none if it could not be written, and only then a `why`.
   void spilled(std::uint64_t object, std::optional<std::uint64_t> handle, NodeTime now,
                Decisions& decisions, const std::string& why = {});

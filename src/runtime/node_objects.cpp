@@ -243,7 +243,9 @@ Bytes Node::State::no_room(std::uint64_t size, NoRoom why) const {
                      asked + store_words + "is full and nothing can be spilled to disk: " +
                          (disk_fault.empty() ? "it could not be written" : disk_fault));
     case NoRoom::no_segment:
-      return failure(ErrorCode::object_store_full, asked + "the system gives no shared memory");
+      return failure(ErrorCode::object_store_full,
+                     asked + "the system gives no shared memory" +
+                         (memory_fault.empty() ? "" : ": " + memory_fault));
     case NoRoom::too_large:
       return failure(ErrorCode::object_store_full,
                      asked + store_words + "is smaller; give init a larger object_store_bytes");

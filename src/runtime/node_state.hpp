@@ -140,7 +140,8 @@ struct Node::State {
   NodeTime started{0};  // When the driver said Hello.
   Decisions* out = nullptr;
   StoreActions store_actions;
-  std::string disk_fault;  // Why the last object was not written to disk; else empty.
+  std::string disk_fault;    // Why the last object was not written to disk; else empty.
+  std::string memory_fault;  // Why the last segment was not made; else empty.
   std::vector<std::uint64_t> unreferenced;              // Ids whose last reference may be gone.
   std::deque<std::pair<std::uint64_t, Bytes>> failing;  // Tasks, and why.
   std::vector<std::uint64_t> actors_to_send;

@@ -7,7 +7,7 @@ namespace ray::detail {
 
 namespace {
 
-constexpr StoreTime kSpillAgain = std::chrono::seconds(1);  // After the disk refused.
+constexpr StoreTime kSpillAgain = std::chrono::milliseconds(250);  // After the disk refused.
 
 }  // namespace
 

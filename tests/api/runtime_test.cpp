@@ -198,6 +198,7 @@ TEST_CASE("a bad flag is refused with a line that names it and its value") {
   CHECK(contains(complaint_about({"program", "--ray-num-cpus"}), "num-cpus"));
   CHECK(contains(complaint_about({"program", "--ray-num-cpus=-1"}), "-1"));
   CHECK(contains(complaint_about({"program", "--ray-num-cpus=nan"}), "nan"));
+  CHECK(contains(complaint_about({"program", "--ray-resources=disk=1,tape=x"}), "[\"tape\"]=x"));
   CHECK(contains(complaint_about({"program", "--ray-num-cpus=1e400"}), "1e400"));
   CHECK(contains(complaint_about({"program", "--ray-object-store-bytes=64Gi b"}), "64Gi b"));
   CHECK(contains(complaint_about({"program", "--ray-isolation=moon"}), "moon"));

@@ -2,10 +2,7 @@
 // the environment that it is one.
 #include "processes/fault_probes.hpp"
 
-#include <spawn.h>
 #include <sys/wait.h>
-
-extern char** environ;  // NOLINT: POSIX declares it nowhere.
 
 namespace {
 
@@ -33,25 +30,6 @@ std::vector<char> large(int byte) { return std::vector<char>(1 << 20, static_cas
   for (int i = 0; i < 10; ++i) tasks.push_back(rt.remote<waits>(ledger));
   faults::wait_to_be_killed();
   std::abort();
-}
-
-/// This test once more, as a driver.
-pid_t start_driver(const std::string& ledger) {
-  std::ifstream file("/proc/self/cmdline");
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  std::vector<std::string> variables{kRole + ("=" + ledger)};
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
-  const auto pointers = [](std::vector<std::string>& texts) {
-    std::vector<char*> result;
-    for (std::string& text : texts) result.push_back(text.data());
-    result.push_back(nullptr);
-    return result;
-  };
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, "/proc/self/exe", nullptr, nullptr, pointers(words).data(),
-                                  pointers(variables).data());
-  return error == 0 ? pid : 0;
 }
 
 std::size_t segments_open(pid_t pid) {
@@ -84,7 +62,7 @@ TEST_CASE("F03 a driver that is killed takes its workers, memory and spilled obj
   const std::string spilled = ledger.file() + "_spilled";
   std::filesystem::create_directory(spilled);
   const std::size_t shared_before = files_in("/dev/shm");
-  const pid_t driver = start_driver(ledger.file());
+  const pid_t driver = faults::start_again(kRole, ledger.file());
   REQUIRE(driver > 0);
   REQUIRE(ledger.await_pid(1) > 0);
   const std::vector<pid_t> workers = faults::descendants(driver);

@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+extern char** environ;  // NOLINT: POSIX declares it nowhere.
 
 namespace faults {
 
@@ -43,9 +46,9 @@ inline ray::RuntimeOptions processes(double cpus, std::uint64_t store = std::uin
 /// A folder of the test's own that goes with it. A worker has none.
 class Folder {
 public:
-  Folder() {
+  explicit Folder(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
     if (ray::detail::is_worker_process()) return;
-    std::string name = std::filesystem::temp_directory_path() / "ray_fault_XXXXXX";
+    std::string name = parent / "ray_fault_XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
     path_ = name;
   }
@@ -101,6 +104,25 @@ private:
 inline void wait_to_be_killed() {
   eventually([] { return false; });
   throw std::runtime_error("nobody killed this process");
+}
+
+/// This test once more, as another driver, which is told so by the environment; 0 if it cannot be.
+inline pid_t start_again(const std::string& variable, const std::string& value) {
+  std::ifstream file("/proc/self/cmdline");
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  std::vector<std::string> variables{variable + "=" + value};
+  for (char** each = environ; *each != nullptr; ++each) variables.push_back(*each);
+  const auto pointers = [](std::vector<std::string>& texts) {
+    std::vector<char*> result;
+    for (std::string& text : texts) result.push_back(text.data());
+    result.push_back(nullptr);
+    return result;
+  };
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, "/proc/self/exe", nullptr, nullptr, pointers(words).data(),
+                                  pointers(variables).data());
+  return error == 0 ? pid : 0;
 }
 
 inline int same(int x) { return x; }

@@ -137,6 +137,7 @@ TEST_CASE("F21 of the machine and the groups of both versions the nearest to its
   const faults::Folder folder;
   const std::string root = folder.path();
   CHECK(!ray::detail::read_memory_use(root));
+  CHECK(ray::detail::read_memory_limit(root) == 0);
   write(root + "/proc/meminfo", "MemTotal:       1000 kB\nMemFree:  1 kB\nMemAvailable:  400 kB\n");
   REQUIRE(ray::detail::read_memory_use(root));
   CHECK(ray::detail::read_memory_use(root)->used == 600 << 10);
@@ -159,6 +160,7 @@ TEST_CASE("F21 of the machine and the groups of both versions the nearest to its
   CHECK(ray::detail::read_memory_use(root)->limit == 1000);
   write(two + "/memory.max", "2000\n");
   CHECK(ray::detail::read_memory_use(root)->used == 1990);
+  CHECK(ray::detail::read_memory_limit(root) == 1000);
   CHECK(ray::detail::read_memory_use()->share() > 0);
 }
 

@@ -3,8 +3,12 @@
 #include "processes/fault_probes.hpp"
 
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 namespace {
@@ -204,6 +208,34 @@ TEST_CASE("F19 G-26 a full disk is waited for, then told, and when there is room
   CHECK(is_right(rt.get(first, faults::kDeadline), 0, kMiB));
 }
 
+TEST_CASE("F19 G-26 what waits for the disk goes on within a second of room on it") {
+  const faults::Folder folder;
+  const SmallDisk disk(folder.path(), "size=16m");
+  ray::RuntimeOptions options = faults::processes(1, 16 * kMiB);
+  options.spill_directory = folder.path();
+  ray::Runtime rt(options);
+  if (!disk.mounted()) {
+    WARN("not run: this process may not mount a file system");
+    return;
+  }
+  const std::string others = folder.path() + "/others";
+  { std::ofstream(others) << std::string(16 * kMiB, 'o'); }
+  std::vector<ray::ObjectRef<Bytes>> kept;
+  for (int i = 0; i < 15; ++i) kept.push_back(rt.put(made(i, kMiB)));
+  const auto late = rt.remote<made>(3, 4 * kMiB);
+  CHECK(rt.wait(std::vector{late}, {.timeout = 700ms}).ready.empty());
+  std::filesystem::remove(others);
+  const auto start = faults::Clock::now();
+  CHECK(rt.wait(std::vector{late}, {.timeout = faults::kDeadline}).ready.size() == 1);
+  const double seconds = faults::seconds_since(start);
+  std::printf("G-26: goes on %.2f s after there was room on the disk\n", seconds);
+  CHECK(seconds < (probes::kSanitized ? 5 : 1));
+  CHECK(is_right(rt.get(late, faults::kDeadline), 3, 4 * kMiB));
+  for (int i = 0; i < 15; ++i) {
+    CHECK(is_right(rt.get(kept[static_cast<std::size_t>(i)], faults::kDeadline), i, kMiB));
+  }
+}
+
 TEST_CASE("F19 who asks for room while the disk is full gets it when another gives some back") {
   const faults::Folder folder;
   const SmallDisk disk(folder.path(), "size=4m");
@@ -224,16 +256,85 @@ TEST_CASE("F19 who asks for room while the disk is full gets it when another giv
 
 namespace {
 
-/// A control group of 64 MiB; empty where none can be made.
-std::string make_small_group() {
-  const std::string folder = "/sys/fs/cgroup/memory/ray_test_" + faults::pid_text();
-  if (::mkdir(folder.c_str(), 0755) != 0) return {};
-  std::ofstream(folder + "/memory.limit_in_bytes") << (64 << 20);
-  return folder;
+/// While it lives the system makes no file larger than so many bytes, memory files among them.
+class FileLimit {
+public:
+  explicit FileLimit(std::size_t bytes) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~FileLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, SIG_DFL);
+  }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+
+private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE(
+    "F20 G-26 where the system gives no shared memory it is told, and when it does it goes on") {
+  ray::Runtime rt(faults::processes(2));
+  CHECK(rt.get(rt.remote<faults::same>(1), faults::kDeadline) == 1);
+  constexpr std::size_t kLarge = 40 * kMiB;
+  {
+    const FileLimit limit(32 * kMiB);
+    for (int i = 0; i < 3; ++i) {
+      CHECK_THAT(faults::error_of<ray::ObjectStoreFullError>(
+                     [&] { static_cast<void>(rt.put(made(1, kLarge))); }),
+                 ContainsSubstring("no shared memory: ftruncate"));
+      CHECK_THAT(faults::error_of<ray::ObjectStoreFullError>(
+                     [&] { rt.get(rt.remote<made>(2, kLarge), faults::kDeadline); }),
+                 ContainsSubstring("no shared memory: ftruncate"));
+    }
+    CHECK(is_right(rt.get(rt.remote<made>(3, kMiB), faults::kDeadline), 3, kMiB));
+  }
+  const auto start = faults::Clock::now();
+  CHECK(is_right(rt.get(rt.remote<made>(2, kLarge), faults::kDeadline), 2, kLarge));
+  CHECK(is_right(rt.get(rt.put(made(1, kLarge)), faults::kDeadline), 1, kLarge));
+  std::printf("G-26: goes on %.2f s after there was shared memory\n", faults::seconds_since(start));
+  CHECK(faults::comes_to_nothing());
 }
 
+namespace {
+
+/// A control group of 64 MiB, of either version; empty where none can be made.
+class SmallGroup {
+public:
+  SmallGroup() {
+    const std::string name = "/ray_test_" + faults::pid_text();
+    const auto make = [&](const std::string& root, const char* limit) {
+      folder_ = root + name;
+      if (::mkdir(folder_.c_str(), 0755) != 0) return false;
+      std::ofstream(folder_ + "/memory.swap.max") << 0;
+      std::ofstream file(folder_ + limit);
+      file << (64 << 20) << std::flush;
+      if (!file) ::rmdir(folder_.c_str());
+      return bool(file);
+    };
+    const std::string root = "/sys/fs/cgroup";
+    if (make(root + "/memory", "/memory.limit_in_bytes")) return;
+    std::ofstream(root + "/cgroup.subtree_control") << "+memory";
+    if (!make(root, "/memory.max")) folder_.clear();
+  }
+  /// Whether it could be removed: nobody is in it.
+  bool remove() { return ::rmdir(folder_.c_str()) == 0; }
+  const std::string& folder() const { return folder_; }
+
+private:
+  std::string folder_;
+};
+
+void join(const std::string& group) { std::ofstream(group + "/cgroup.procs") << ::getpid(); }
+
 std::size_t takes_memory(const std::string& group, std::size_t size) {
-  std::ofstream(group + "/cgroup.procs") << ::getpid();
+  join(group);
   std::vector<char> bytes(size, 'm');
   return bytes.size();
 }
@@ -242,19 +343,71 @@ std::size_t takes_memory(const std::string& group, std::size_t size) {
 
 TEST_CASE("F20 a worker that the kernel kills for its memory is told of, and others go on") {
   ray::Runtime rt(faults::processes(2));
-  const std::string group = make_small_group();
-  if (group.empty()) {
+  SmallGroup group;
+  if (group.folder().empty()) {
     WARN("not run: no control group of memory can be made here");
     return;
   }
   CHECK_THAT(faults::error_of<ray::WorkerCrashedError>([&] {
-               rt.get(rt.with<takes_memory>({.max_retries = 0})(group, 256 * kMiB),
+               rt.get(rt.with<takes_memory>({.max_retries = 0})(group.folder(), 256 * kMiB),
                       faults::kDeadline);
              }),
              ContainsSubstring("SIGKILL"));
   CHECK(is_right(rt.get(rt.remote<made>(1, kMiB), faults::kDeadline), 1, kMiB));
   rt.shutdown();
-  CHECK(faults::eventually([&] { return ::rmdir(group.c_str()) == 0; }, 5s));
+  CHECK(faults::eventually([&] { return group.remove(); }, 5s));
+}
+
+namespace {
+
+constexpr char kSmallDriver[] = "RAY_TEST_SMALL_DRIVER";  // The folder of one in a small group.
+
+/// Four times as much as the group has goes through its store: put, taken by tasks, and made by
+/// them.
+[[noreturn]] void drive_in_small_group(const std::string& folder) {
+  std::string group;
+  std::getline(std::ifstream(folder + "/group"), group);
+  join(group);
+  constexpr int kObjects = 64;
+  ray::Runtime rt({.num_cpus = 2,
+                   .isolation = ray::Isolation::processes,
+                   .spill_directory = folder});  // The rest as it is by default.
+  std::vector<ray::ObjectRef<Bytes>> objects;
+  std::vector<ray::ObjectRef<bool>> checks;
+  for (int i = 0; i < kObjects; ++i) {
+    objects.push_back(i % 2 == 0 ? rt.put(made(i, 4 * kMiB)) : rt.remote<made>(i, 4 * kMiB));
+    checks.push_back(rt.remote<is_right>(objects.back(), i, 4 * kMiB));
+  }
+  bool right = true;
+  for (const auto& check : checks) right &= rt.get(check, faults::kDeadline);
+  faults::note(folder + "/ledger", right ? "right" : "wrong");
+  rt.shutdown();
+  ::_exit(0);
+}
+
+}  // namespace
+
+TEST_CASE("G-26 a driver whose control group has 64 MiB moves 256 MiB through its store") {
+  if (const char* folder = std::getenv(kSmallDriver)) drive_in_small_group(folder);
+  SmallGroup group;
+  if (group.folder().empty() || probes::kSanitized) {
+    WARN("not run: no control group of memory can be made here, or it is too small for a checker");
+    return;
+  }
+  // On a disk: a file in memory would be the group's as well.
+  const faults::Folder folder(std::filesystem::current_path());
+  faults::note(folder.path() + "/group", group.folder());
+  const pid_t driver = faults::start_again(kSmallDriver, folder.path());
+  REQUIRE(driver > 0);
+  int status = 0;
+  CHECK(::waitpid(driver, &status, 0) == driver);
+  INFO("status " << status);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  std::ifstream ledger(folder.path() + "/ledger");
+  std::string line;
+  std::getline(ledger, line);
+  CHECK(line == "right");
+  CHECK(faults::eventually([&] { return group.remove(); }, 5s));
 }
 
 TEST_CASE("memory of large objects is given back by all processes when they are gone") {
