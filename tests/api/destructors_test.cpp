@@ -131,7 +131,8 @@ TEST_CASE("arguments of tasks that fail with an earlier one may make objects as 
   struct Early;
   constexpr auto first = [](const Busy<Early>&, int x) { return x; };
   constexpr auto second = [](int x, const Busy<Early>&) { return x; };
-  const Initialized runtime({.num_cpus = 2});
+  // One more than wait at the gate: in processes the arguments go once they are sent.
+  const Initialized runtime({.num_cpus = 3});
   const probes::OpenAtExit guard(gate<Early>);
   {
     // Each has the last reference to the task that fails, on one side or the other of the value.
