@@ -283,7 +283,7 @@ TEST_CASE("F33 graphs of references in arguments, results and actors leave nothi
   std::mt19937 random(seed());
   {
     const auto cupboard = rt.actor<Cupboard>();
-    const int graphs = probes::scaled(10'000);
+    const int graphs = probes::scaled(100'000);
     std::vector<std::pair<ray::ObjectRef<int>, int>> sums;
     for (int graph = 0; graph < graphs; ++graph) {
       std::vector<IntRef> refs;
