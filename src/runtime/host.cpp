@@ -27,6 +27,14 @@ constexpr auto kDeathsEvery = std::chrono::milliseconds(2);
 constexpr auto kEndWithin = std::chrono::seconds(5);
 
 /// What the worker must know at once, whatever it does.
+/// The thread that asked waits for it, and reads it itself.
+bool is_answer(const Message& message) {
+  return std::holds_alternative<message::Fetched>(message) ||
+         std::holds_alternative<message::Reserved>(message) ||
+         std::holds_alternative<message::ActorFound>(message) ||
+         std::holds_alternative<message::Answer>(message);
+}
+
 bool is_urgent(const Message& message) {
   return !std::holds_alternative<message::Run>(message) ||
          std::get<message::Run>(message).task->kind != TaskKind::task ||
@@ -95,6 +103,8 @@ void Host::send(Message message) {
   carry_out();
   // Who sends a lot keeps the workers going as well: no other thread has to get at the lock for it.
   if (++sent_ % kSendsBetweenLooks == 0) read_links();
+  // Who sends need not wait for anything, and of what the node decided at once no worker rings.
+  if (std::exchange(news_, false) && attending_ == 0 && !rests_.empty()) ring();
   wake_for_deadline();
 }
 
@@ -111,6 +121,7 @@ void Host::carry_out() {
 
 void Host::perform(decision::Send&& send) {
   if (send.to == kDriverClient) {
+    news_ |= !is_answer(send.message);
     inbox_.push_back(std::move(send.message));
     return;
   }
@@ -131,8 +142,9 @@ void Host::perform(decision::Send&& send) {
     return;
   }
   if (std::holds_alternative<message::Run>(send.message)) memory_.wake();
-  if (worker.link.send(scratch_, is_urgent(send.message)) == Link::Sent::refused) {
-    worker.child.kill();  // It reads nothing for long: it is lost.
+  const Link::Sent sent = worker.link.send(scratch_, is_urgent(send.message));
+  if (sent == Link::Sent::refused || sent == Link::Sent::broken) {
+    worker.child.kill();  // It reads nothing for long, or has spoilt the ring: it is lost.
   }
 }
 
@@ -166,7 +178,10 @@ bool Host::poll() {
       look_at_clock();
     }
     wake_for_deadline();
-    if (delivering_.empty()) std::swap(delivering_, inbox_);
+    if (delivering_.empty()) {
+      std::swap(delivering_, inbox_);
+      news_ = false;
+    }
   }
   any |= deliver();
   return any;

@@ -119,6 +119,7 @@ private:
   int starting_ = 0;
   std::set<ClientId> killed_early_;  // Before they were started.
   std::deque<Message> inbox_;        // For the driver.
+  bool news_ = false;                // In it, which nobody has asked for.
   std::uint32_t sent_ = 0;
   std::uint32_t looks_ = 0;
   int attending_ = 0;

@@ -19,15 +19,16 @@ SegmentRecord SegmentRecord::read(std::span<const std::byte> bytes) {
   return record;
 }
 
-/// The system gives memory page by page, and slowly: it is asked for apart from the lock, the first
-/// part before the segment is used and the rest of an ordinary one while it is.
+/// The system gives memory page by page, and slowly: it is asked for apart from the lock, and the
+/// pages of an ordinary segment are mapped while it is used, but for the first.
 void Host::perform(decision::MakeSegment&& make) {
   later([this, make] {
     SystemFault fault;
     std::shared_ptr<Segment> segment;
     const std::uint64_t first =
         make.size <= ordinary_segment_ ? std::min(make.size, kPopulated) : make.size;
-    if (auto fresh = Segment::make(make.size, fault); fresh && fresh->populate(0, first, fault)) {
+    if (auto fresh = Segment::make(make.size, fault);
+        fresh && fresh->reserve(0, make.size, fault) && fresh->populate(0, first, fault)) {
       segment = std::make_shared<Segment>(std::move(*fresh));
       // Mapped here it stays writable; a worker that writes it says when it has it mapped. Old
       // kernels cannot: readers have descriptors for reading only.

@@ -107,6 +107,7 @@ bool Host::read_link(ClientId client, WorkerEnd& worker, std::size_t most) {
     node_.receive(client, std::move(*message), now(), decisions_);
     carry_out();
   }
+  if (worker.link.queued_bytes() != 0) worker.link.flush();
   if (worker.link.fault() != RingFault::none) worker.child.kill();
   return any;
 }
@@ -116,7 +117,6 @@ bool Host::read_links() {
   bool any = false;
   for (auto& [client, worker] : workers_) {  // What is decided meanwhile adds and removes none.
     any |= read_link(client, *worker, kMessagesPerLook);
-    if (worker->link.queued_bytes() != 0) worker->link.flush();
   }
   return any;
 }

@@ -66,9 +66,9 @@ public:
         if (sent != Link::Sent::refused) return;
         link_.flush();
       }
-      // As much as may be waits to be sent already: who sends so much waits for the node.
-      pollfd watched{.fd = link_.bell(), .events = POLLIN, .revents = 0};
-      ::poll(&watched, 1, kMillisecondsBetweenTries);
+      // As much as may be waits to be sent already: who sends so much waits for the node. The bell
+      // is for those who read.
+      ::poll(nullptr, 0, kMillisecondsBetweenTries);
     }
   }
 
@@ -83,8 +83,8 @@ public:
         const std::lock_guard lock(link_mutex_);
         std::span<const std::byte> body;
         if (!link_.receive(body)) {
-          if (link_.fault() != RingFault::none) give_up_link(kOverwritten);
           if (link_.queued_bytes() != 0) link_.flush();
+          if (link_.fault() != RingFault::none) give_up_link(kOverwritten);
           break;
         }
         message = decode(body);

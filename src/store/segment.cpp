@@ -92,18 +92,23 @@ bool Segment::holds(std::uint64_t offset, std::uint64_t size, SystemFault& fault
   return false;
 }
 
+bool Segment::reserve(std::uint64_t offset, std::uint64_t size, SystemFault& fault) {
+  if (!holds(offset, size, fault)) return false;
+  if (size == 0) return true;
+  while (::fallocate(memory_.number(), 0, static_cast<off_t>(offset), static_cast<off_t>(size)) !=
+         0) {
+    if (errno == EINTR) continue;
+    fault = SystemFault::of("fallocate");
+    return false;
+  }
+  return true;
+}
+
 bool Segment::populate(std::uint64_t offset, std::uint64_t size, SystemFault& fault) {
   if (!holds(offset, size, fault)) return false;
   if (size == 0) return true;
-  if (access_ == MemoryAccess::read_write) {
-    // First the memory, whose lack is an error here and a signal later; then the page tables.
-    while (::fallocate(memory_.number(), 0, static_cast<off_t>(offset), static_cast<off_t>(size)) !=
-           0) {
-      if (errno == EINTR) continue;
-      fault = SystemFault::of("fallocate");
-      return false;
-    }
-  }
+  // First the memory, then the page tables.
+  if (access_ == MemoryAccess::read_write && !reserve(offset, size, fault)) return false;
   const std::uint64_t first = offset & ~(page_bytes() - 1);
   const auto range = bytes().subspan(static_cast<std::size_t>(first),
                                      static_cast<std::size_t>(offset + size - first));

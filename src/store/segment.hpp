@@ -33,9 +33,11 @@ public:
   /// A descriptor of the same memory by which it cannot be written.
   std::optional<Descriptor> open_for_readers(SystemFault& fault) const;
 
-  /// Gets memory for the range now, so that writing it neither fails nor waits for the kernel to
-  /// clear pages. A range that there is no memory for is a fault: ENOSPC or ENOMEM. (There is no
-  /// limit but the machine's; a control group's is kept by the kernel's killer.)
+  /// Gets memory for the range now, or writing it may be a SIGBUS: nothing else counts what a
+  /// segment may take. A lack is a fault: ENOSPC or ENOMEM. (There is no limit but the machine's; a
+  /// control group's is kept by the kernel's killer.)
+  bool reserve(std::uint64_t offset, std::uint64_t size, SystemFault& fault);
+  /// Reserves the range and maps its pages, so that writing it does not wait for the kernel.
   bool populate(std::uint64_t offset, std::uint64_t size, SystemFault& fault);
   /// Gives back the memory of the whole pages in the range, which reads as zero afterwards. EPERM
   /// once the segment is sealed.

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -282,10 +281,7 @@ std::optional<std::uint64_t> SpillFile::write(std::uint64_t object,
   std::vector<std::uint32_t> checksums;
   checksums.reserve(static_cast<std::size_t>(chunks_of(bytes.size())));
   const auto [handle, extent] = enter(object, bytes.size());
-  // Beyond the limit of a file's size the kernel would kill us by SIGXFSZ.
-  rlimit limit{};
-  const bool limited = ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-  bool written = !limited || extent.offset + extent.size <= limit.rlim_cur;
+  bool written = file_may_have(extent.offset + extent.size);
   if (!written) fault = {"pwrite", EFBIG};
   const int file = state_->file.number();
   std::uint64_t at = extent.offset + start.size();

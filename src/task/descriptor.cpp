@@ -1,5 +1,6 @@
 #include "task/descriptor.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +13,12 @@ SystemFault SystemFault::of(const char* call) noexcept { return {call, errno}; }
 std::string SystemFault::text() const {
   if (error == 0) return call;
   return std::string(call) + ": " + std::generic_category().message(error);
+}
+
+bool file_may_have(std::uint64_t bytes) noexcept {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+         bytes <= limit.rlim_cur;
 }
 
 void Descriptor::close() noexcept {

@@ -1,6 +1,7 @@
 // A file descriptor with an owner, and a system call that failed, as values.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,10 @@ struct SystemFault {
   /// "memfd_create: Too many open files".
   std::string text() const;
 };
+
+/// Whether this process may make a file that large, of memory or on disk: the kernel kills with
+/// SIGXFSZ who tries beyond the limit (ulimit -f).
+bool file_may_have(std::uint64_t bytes) noexcept;
 
 /// Closes its descriptor when it goes.
 class Descriptor {

@@ -24,7 +24,7 @@ std::optional<Descriptor> make_memory(const char* name, std::uint64_t size, Syst
     fault = SystemFault::of("memfd_create");
     return std::nullopt;
   }
-  if (size > INT64_MAX) {
+  if (size > INT64_MAX || !file_may_have(size)) {
     fault = {"ftruncate", EFBIG};
     return std::nullopt;
   }

@@ -263,6 +263,28 @@ TEST_CASE("many threads wait for a task that is cancelled and all are released")
   CHECK(released == 8);
 }
 
+TEST_CASE(
+    "a thread that sleeps in get is woken by the cancel that another thread sends and leaves") {
+  struct Apart;
+  ray::Runtime rt({.num_cpus = 1});
+  const probes::OpenAtExit guard(gate<Apart>);
+  const auto held = rt.remote<hold<Apart>>(1);
+  const auto middle = rt.remote<same>(held);
+  const auto end = rt.remote<same>(middle);
+  REQUIRE(gate<Apart>.await_waiting(1));
+  std::atomic<bool> released{false};
+  std::thread waits([&] {
+    CHECK_THROWS_AS(rt.get(end), ray::TaskCancelledError);
+    released = true;
+  });
+  std::this_thread::sleep_for(300ms);  // It and all else of the runtime has fallen asleep.
+  CHECK(!released);
+  rt.cancel(middle, {.recursive = false});
+  CHECK(eventually([&] { return released.load(); }, 5s));
+  gate<Apart>.open();
+  waits.join();
+}
+
 TEST_CASE("a cancelled task frees the resources it would have held") {
   ray::init({.num_cpus = 1, .resources = {{"disk", 1}}});
   {
