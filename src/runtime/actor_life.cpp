@@ -292,8 +292,13 @@ void actor_kill(ActorCore* core, bool no_restart) {
                std::make_exception_ptr(ActorDiedError(
                    actor_title(*core) + killed_words(core->options.max_restarts, no_restart))));
   }
+  // Until its object is dead a call may still be saved, and one that is tried again at any time.
+  const auto is_saved = [core](const Task* call) {
+    const std::lock_guard lock(core->mutex);
+    return static_cast<const ActorCall*>(call)->saved;
+  };
   for (Task* call : inside) {
-    if (restarts && static_cast<ActorCall*>(call)->saved) {
+    if (restarts && is_saved(call)) {
       // The new object knows of it: it has ended.
     } else if (!restarts || !call->has(kRetryable)) {
       if (call->ops->seal_elements != nullptr) call->ops->seal_elements(call, kActorDied, false);
